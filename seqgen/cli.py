@@ -1,0 +1,260 @@
+"""The command line: reads the config, calls one function for each command, prints. `seqgen --help` lists the commands.
+
+Exit codes: 0 done; 2 the user can mend it, one line on stderr; 1 a fault of ours, with its traceback.
+"""
+
+import argparse
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from seqgen.config import Section, build, field_table, find_config, overlay, read_toml, shipped_configs
+from seqgen.errors import UserError
+
+ALIASES = {"pose_bank": "poses.bank", "pose_format": "poses.format", "hand": "hand.kind", "renderer": "render.renderer"}
+
+
+def main() -> None:
+    """The entry point of the `seqgen` command."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except UserError as error:
+        print(f"seqgen: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("seqgen: stopped; the same command continues", file=sys.stderr)
+        sys.exit(130)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line; returns its exit code. UserErrors pass through."""
+    if arguments[:1] == ["generate"]:  # its fields are the config's, not argparse's
+        return generate_command(arguments[1:])
+    parser = _parser()
+    known = parser.parse_args(arguments)
+    if known.command is None:
+        parser.print_help()
+        return 0
+    return known.function(known)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is a UserError of one line."""
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message}; `{self.prog} --help` shows the usage")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="seqgen", description="Synthetic hand motion as training data.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    commands.add_parser("generate", help="make a data set; `seqgen generate --help` lists every field of the config")
+
+    preview = commands.add_parser("preview", help="contact sheet and animation of a data set")
+    preview.add_argument("dataset", type=Path, help="folder of a data set")
+    preview.add_argument("--sequences", nargs="+", metavar="ID", help="which ones (default: the first six)")
+    preview.add_argument("--out", type=Path, help="folder for preview.png and preview.gif (default: the data set's)")
+    preview.set_defaults(function=preview_command)
+
+    bank = commands.add_parser("bank", help="check, build and look into a pose bank")
+    bank.add_argument("action", choices=["inspect", "build"], help="inspect: what is in it; build: also its neighbour graph, kept in the cache")
+    bank.add_argument("file", nargs="?", default="built-in", help="annotation file (default: the built-in bank)")
+    bank.add_argument("--format", default="hands17", choices=["hands17", "npz"])
+    bank.add_argument("--side", default="right", choices=["right", "left"])
+    bank.set_defaults(function=bank_command)
+
+    commands.add_parser("doctor", help="what works on this machine").set_defaults(function=doctor_command)
+
+    config = commands.add_parser("config", help="list the shipped configs, or copy one to edit")
+    config.add_argument("action", choices=["list", "copy"])
+    config.add_argument("name", nargs="?")
+    config.add_argument("--out", type=Path, help="file to write (default: NAME.toml here)")
+    config.set_defaults(function=config_command)
+    return parser
+
+
+def generate_command(words: list[str]) -> int:
+    """`seqgen generate`: makes or continues a data set and says where it is."""
+    from seqgen.pipeline.config import GenerateConfig
+
+    if {"-h", "--help"} & set(words):
+        _print_generate_help(GenerateConfig)
+        return 0
+    overwrite = "--overwrite" in words
+    words = [word for word in words if word != "--overwrite"]
+    name = words.pop(0) if words and not words[0].startswith("-") else "quickstart"
+    overrides = _overrides(words)
+    out = overrides.pop("out", None)
+    path = find_config(name)
+    config = _read_config(GenerateConfig, path, overrides)
+    directory = Path(out or Path("outputs") / path.stem)
+
+    from seqgen.pipeline.run import generate_dataset
+
+    with _Reporter(config.sequences) as reporter:
+        made = generate_dataset(config, directory, overwrite=overwrite, say=reporter.say, report=reporter.report)
+    print(f"{directory}: {config.sequences} sequences of {config.clip.frames} frames" + ("" if made else " were there already, whole"))
+    if config.output.preview and not (directory / "preview.png").exists():
+        write_preview(directory, directory, list(range(min(config.output.preview, config.sequences))))
+    if config.output.preview:
+        print(f"{directory / 'preview.png'}: what it looks like")
+    return 0
+
+
+def _read_config(model: type[Section], path: Path, overrides: dict[str, Any]) -> Section:
+    """A config file with fields replaced from the command line; a mistake is laid at the door of the one that made it."""
+    tables = read_toml(path)
+    config = build(model, tables, where=str(path))
+    for name, value in overrides.items():
+        tables = overlay(tables, ALIASES.get(name.replace("-", "_"), name), value)
+    return build(model, tables, where="command line") if overrides else config
+
+
+def preview_command(known: argparse.Namespace) -> int:
+    """`seqgen preview`: pictures of chosen sequences."""
+    from seqgen.dataset import open_dataset
+
+    chosen = known.sequences or range(min(6, len(open_dataset(known.dataset))))
+    out = known.out or known.dataset
+    write_preview(known.dataset, out, list(chosen))
+    print(f"{out / 'preview.png'}\n{out / 'preview.gif'}")
+    return 0
+
+
+def write_preview(dataset_dir: Path, out: Path, chosen: list[str | int]) -> None:
+    """preview.png and preview.gif of some sequences of a data set, in the folder `out`."""
+    from seqgen.dataset import open_dataset
+    from seqgen.dataset.preview import animated_gif, contact_sheet
+    from seqgen.files import written_aside
+
+    dataset = open_dataset(dataset_dir)
+    sequences = [dataset[int(name)] for name in chosen]
+    with written_aside(out / "preview.png") as aside:
+        contact_sheet(sequences).save(aside, format="PNG")
+    with written_aside(out / "preview.gif") as aside:
+        aside.write_bytes(animated_gif(sequences))
+
+
+def bank_command(known: argparse.Namespace) -> int:
+    """`seqgen bank`: first-contact verdict, counts, and the graph."""
+    from seqgen.files import cache_folder
+    from seqgen.poses.bank import PosesConfig
+    from seqgen.poses.graph import load_graph
+    from seqgen.poses.load import load_bank_of
+
+    config = PosesConfig(bank=known.file, format=known.format, side=known.side)
+    bank = load_bank_of(config, print)
+    print(f"{bank.name}: {len(bank):,} distinct poses, licence {bank.licence}, digest {bank.digest[:16]}")
+    subjects = len(set(bank.subject.tolist()) - {-1})
+    print(f"subjects: {subjects or 'not stated'}; copies in data sets: {'allowed' if bank.copies_allowed else 'not allowed'}")
+    if known.action == "build":
+        graph = load_graph(bank, cache_folder(), where=bank.name)
+        print(f"neighbour graph: {graph.neighbours.shape[1]} neighbours a pose, mean spacing {graph.spacing_m * 1e3:.2f} mm, in {cache_folder()}")
+    return 0
+
+
+def doctor_command(known: argparse.Namespace) -> int:
+    """`seqgen doctor`: one line for each thing that may or may not work here."""
+    from seqgen.doctor import examine
+
+    for name, works, detail in examine():
+        print(f"{'yes' if works else 'no ':3}  {name:16} {detail}")
+    return 0
+
+
+def config_command(known: argparse.Namespace) -> int:
+    """`seqgen config`: the shipped configs."""
+    if known.action == "list":
+        for name, path in shipped_configs().items():
+            first = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+            print(f"{name:14} {first}")
+        return 0
+    if known.name is None or known.name not in shipped_configs():
+        raise UserError(f"config copy {known.name or ''}: name one of {', '.join(shipped_configs())}")
+    out = known.out or Path(f"{known.name}.toml")
+    if out.exists():
+        raise UserError(f"{out} is there already; choose another name with --out")
+    shutil.copyfile(shipped_configs()[known.name], out)
+    print(out)
+    return 0
+
+
+def _overrides(words: list[str]) -> dict[str, Any]:
+    """`--section.field VALUE ...` as a dict; several values, or numbers with commas between, are a list."""
+    found: dict[str, Any] = {}
+    name = None
+    for word in words:
+        if word.startswith("--") and not _is_number(word):
+            name, equals, value = word[2:].partition("=")
+            if name in found:
+                raise UserError(f"command line: --{name} is given twice")
+            found[name] = [value] if equals else []
+        elif name is None:
+            raise UserError(f"command line: unexpected {word!r}; a field is set by --section.field VALUE")
+        else:
+            found[name].append(word)
+    for name, values in found.items():
+        if not values:
+            raise UserError(f"command line: --{name} needs a value")
+    return {name: _value(values) for name, values in found.items()}
+
+
+def _value(words: list[str]) -> Any:
+    if len(words) == 1 and "," in words[0] and all(map(_is_number, words[0].strip("[]").split(","))):
+        words = words[0].strip("[]").split(",")
+    if len(words) > 1:
+        return words
+    return None if words[0].lower() in ("none", "null") else words[0]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _print_generate_help(model: type) -> None:
+    print("seqgen generate [CONFIG] [--out DIR] [--overwrite] [--<section>.<field> VALUE ...]\n")
+    print(f"CONFIG is a TOML file or one of: {', '.join(shipped_configs())} (default quickstart); --out defaults to outputs/<config name>")
+    print("Short for longer names: " + ", ".join(f"--{short.replace('_', '-')} is --{full}" for short, full in ALIASES.items()) + "\n")
+    for dotted, default, text in field_table(model):
+        print(f"  --{dotted.replace('_', '-'):32} {default:14} {text}")
+
+
+class _Reporter:
+    """A progress bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.live = sys.stderr.isatty()
+        columns = (TextColumn("sequences"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, disable=not self.live)
+        self.task = self.bar.add_task("", total=total, speed="")
+
+    def __enter__(self) -> "_Reporter":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def say(self, text: str) -> None:
+        self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True) if self.live else print(text, flush=True)
+
+    def report(self, progress: Any) -> None:
+        rate = progress.frames / max(progress.seconds, 1e-9)
+        speed = f"{progress.sequences / max(progress.seconds, 1e-9):.1f} sequences/s, {rate:.0f} frames/s"
+        self.bar.update(self.task, completed=progress.sequences, speed=speed)
+        if not self.live:
+            print(f"{progress.sequences}/{progress.total} sequences, {speed}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Configs: frozen records with a help text under each field, read from TOML and from `--section.field VALUE`, refused when anything is off.
+
+Each room keeps its own section beside its code, as a `Section`; the pipeline puts them together. Unknown names are refused with the nearest right one.
+"""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from seqgen.errors import UserError
+
+
+class Section(BaseModel):
+    """The base of every config record: frozen, nothing unknown, nothing coerced from the wrong type, defaults checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file; `seqgen config list` names the shipped ones") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name to file of the configs that come with seqgen: in the package when it was installed, beside it in a checkout."""
+    package = Path(__file__).parent
+    folder = next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+
+
+def find_config(name: str) -> Path:
+    """The file of a config given as a path or as the name of a shipped one."""
+    shipped = shipped_configs()
+    if name in shipped:
+        return shipped[name]
+    if not name.endswith(".toml") and "/" not in name:
+        raise UserError(f"{name}: no such config{_nearest(name, list(shipped))}; shipped: {', '.join(shipped)}; a file needs the ending .toml")
+    return Path(name)
+
+
+def overlay(tables: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
+    """`tables` with the value at `section.field` replaced; `-` and `_` are the same in names."""
+    head, _, rest = dotted.replace("-", "_").partition(".")
+    inner = tables.get(head, {})
+    if rest and not isinstance(inner, dict):
+        raise UserError(f"{head}: is a value, not a section, so {dotted} cannot be set")
+    return {**tables, head: overlay(inner, rest, value) if rest else value}
+
+
+def build(model: type[SectionType], tables: dict[str, Any], *, where: str) -> SectionType:
+    """The config of `tables`, or a UserError of one line that starts with `where` and names the key.
+
+    Text from the command line becomes numbers, booleans or lists where the field asks for them, exactly as JSON would write them.
+    """
+    try:
+        return model.model_validate(tables)
+    except ValidationError as error:
+        raise UserError(_explain(error, model, where)) from None
+
+
+def config_digest(tables: dict[str, Any]) -> str:
+    """sha256 of a config in canonical JSON."""
+    return hashlib.sha256(json.dumps(tables, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def field_table(model: type[Section], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(dotted name, default, help) of every field, in order, for `--help` and the docs."""
+    for name, field in model.model_fields.items():
+        dotted = f"{prefix}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from field_table(field.annotation, dotted + ".")
+        else:
+            default = "" if field.is_required() else json.dumps(field.get_default(call_default_factory=True), default=str)
+            yield dotted, default, (field.description or "").replace("\n", " ")
+
+
+def _explain(error: ValidationError, model: type[Section], where: str) -> str:
+    first = error.errors()[0]
+    dotted = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key {dotted}{_nearest(dotted, [name for name, *_ in field_table(model)])}"
+    got = json.dumps(first["input"], default=str)
+    message = first["msg"][0].lower() + first["msg"][1:]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {dotted or 'config'} = {got}: {message.removeprefix('value error, ')}{more}"
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    by_last = {full.rpartition(".")[2]: full for full in names}
+    close = difflib.get_close_matches(name, names, 1, 0.6) or [by_last[n] for n in difflib.get_close_matches(name.rpartition(".")[2], list(by_last), 1, 0.6)]
+    return f"; did you mean {close[0]}?" if close else ""

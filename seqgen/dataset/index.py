@@ -1,0 +1,105 @@
+"""`index.parquet`: one row a sequence, sorted by id, to choose from a data set without opening its shards. The same rows give the same bytes.
+
+    id       int64     index of the sequence           key       string    its name in the shard
+    shard    string    file under shards/              split     string
+    viewpoint, hand, side, skin, background, camera     strings, as in meta.json
+    speed    float64   mean joint step, mm a frame
+    pose_licence, hand_licence, photo_licence           strings; shareable bool: all three are known to allow passing the pictures on
+"""
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqgen.dataset.atomic import atomic_file
+from seqgen.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+INDEX_NAME = "index.parquet"
+# Licences under which what was made with an asset may be passed on. A licence that is not here counts as one that forbids it.
+OPEN_LICENCES = frozenset({"none", "public-domain", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0"})
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """What the index says of one sequence."""
+
+    id: int
+    key: str
+    shard: str
+    split: str
+    viewpoint: str
+    hand: str
+    side: str
+    skin: str
+    background: str
+    speed: float
+    camera: str
+    pose_licence: str
+    hand_licence: str
+    photo_licence: str
+    shareable: bool
+
+
+def index_row(meta: dict[str, Any], shard: str) -> IndexRow:
+    """The row of a sequence that lies in `shard`."""
+    licences = meta["licences"]
+    return IndexRow(
+        id=meta["index"],
+        key=meta["key"],
+        shard=shard,
+        split=meta["split"],
+        viewpoint=meta["camera"]["viewpoint"],
+        hand=meta["hand"]["kind"],
+        side=meta["hand"]["side"],
+        skin=meta["skin"]["tone"],
+        background=meta["background"]["name"],
+        speed=meta["flow"]["mm_per_frame"],
+        camera=meta["camera"]["kind"],
+        pose_licence=licences["poses"],
+        hand_licence=licences["hand"],
+        photo_licence=licences["background"],
+        shareable=all(licence in OPEN_LICENCES for licence in licences.values()),
+    )
+
+
+def write_index(directory: Path, rows: Iterable[IndexRow]) -> None:
+    """Writes the index, whatever the order the rows come in."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(rows, key=lambda row: row.id)
+    if len({row.id for row in ordered}) != len(ordered):
+        raise ValueError("two rows of the index have the same id")
+    columns = zip(*map(astuple, ordered), strict=True) if ordered else [()] * len(fields(IndexRow))
+    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)], schema=_schema())
+    with atomic_file(directory / INDEX_NAME) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_index(directory: Path) -> list[IndexRow]:
+    """The rows, sorted by id."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = directory / INDEX_NAME
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: not a finished data set; run the generating command again") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
+    if not table.schema.equals(_schema()):
+        raise UserError(f"{path} has columns {', '.join(table.schema.names)}, expected {', '.join(_schema().names)}: written by another version of seqgen")
+    return [IndexRow(**row) for row in table.to_pylist()]
+
+
+def _schema() -> "pyarrow.Schema":
+    """The columns, from the fields of the row."""
+    import pyarrow as pa
+
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    return pa.schema([pa.field(field.name, types[field.type], nullable=False) for field in fields(IndexRow)])

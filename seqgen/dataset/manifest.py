@@ -1,0 +1,124 @@
+"""`dataset.json`: what a data set is and is made of. Written last, so its presence says that the data set is whole.
+
+    format          "seqgen"                   schema_version   1
+    config          what it was made with      config_hash      sha256 of it      seed
+    counts          {sequences, frames, splits: {train: ...}}
+    conventions     `seqgen.dataset.conventions`
+    assets          [{kind, name, licence, source}]
+    shards          [{name, split, sequences, bytes, sha256}]
+    run             machine, versions, times: the only part that differs between two runs of one config
+"""
+
+import hashlib
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from seqgen.dataset.atomic import write_json
+from seqgen.dataset.conventions import conventions
+from seqgen.dataset.index import INDEX_NAME
+from seqgen.dataset.shards import ShardRecord
+from seqgen.errors import UserError
+
+MANIFEST_NAME = "dataset.json"
+SHARD_FOLDER = "shards"
+FORMAT = "seqgen"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Asset:
+    """Something of others that the pictures show or follow: a pose bank, a hand model, photos. `source`: where it is from (an address or a package)."""
+
+    kind: str
+    name: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `dataset.json`, field by field."""
+
+    config: dict[str, Any]
+    config_hash: str
+    seed: int
+    counts: dict[str, Any]
+    conventions: dict[str, Any]
+    assets: tuple[Asset, ...]
+    shards: tuple[ShardRecord, ...]
+    run: dict[str, Any]
+
+
+def hash_config(config: dict[str, Any]) -> str:
+    """The sha256 of a config, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def build_manifest(
+    config: dict[str, Any], config_hash: str, *, seed: int, frames: int, assets: Sequence[Asset], shards: Sequence[ShardRecord], run: dict[str, Any]
+) -> Manifest:
+    """The manifest of a data set whose clips have `frames` frames."""
+    splits: Counter[str] = Counter()
+    for shard in shards:
+        splits[shard.split] += shard.sequences
+    counts = {"sequences": splits.total(), "frames": splits.total() * frames, "splits": dict(splits)}
+    return Manifest(config, config_hash, seed, counts, conventions(), tuple(assets), tuple(shards), run)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Machine and versions for the `run` block, without names of hosts or people."""
+    versions = {"python": platform.python_version()}
+    for name in ("seqgen", "numpy", "pillow", "pyarrow", "torch", "warp-lang", "ray"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"machine": {"system": platform.system(), "architecture": platform.machine(), "cores": os.cpu_count()}, "versions": versions}
+
+
+def missing_files(directory: Path, shards: Sequence[ShardRecord]) -> list[Path]:
+    """The index and shards that are not there, or not with their recorded size."""
+    index = [] if (directory / INDEX_NAME).is_file() else [directory / INDEX_NAME]
+    paths = {directory / SHARD_FOLDER / shard.name: shard.bytes for shard in shards}
+    return index + [path for path, size in paths.items() if not path.is_file() or path.stat().st_size != size]
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Declares the data set in `directory` whole. Index and shards must be there."""
+    missing = missing_files(directory, manifest.shards)
+    if missing:
+        raise ValueError(f"{missing[0]} is not there in full: a manifest is written last")
+    write_json(directory / MANIFEST_NAME, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(manifest)})
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of the data set in `directory`."""
+    path = directory / MANIFEST_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is missing: not a data set, or not finished; run the generating command again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} was not written by seqgen")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{path} has schema version {content.get('schema_version')}, this seqgen reads {SCHEMA_VERSION}: use the seqgen that wrote it, or generate anew")
+    return _parse(content, path)
+
+
+def _parse(content: dict[str, Any], path: Path) -> Manifest:
+    """The record of a file of our schema version."""
+    try:
+        values = {field.name: content[field.name] for field in fields(Manifest)}
+        assets, shards = (tuple(record(**entry) for entry in content[name]) for name, record in (("assets", Asset), ("shards", ShardRecord)))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return Manifest(**{**values, "assets": assets, "shards": shards})

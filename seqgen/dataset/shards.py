@@ -1,0 +1,185 @@
+"""Shards: plain tar files of whole sequences, in the way of WebDataset. Written aside and renamed; the same sequences give the same bytes.
+
+    DIR/shards/train-000000.tar           USTAR; dates 0, owner 0, mode 0644
+        00000042.000.rgb.jpg ...          one sequence: contiguous, members in the order of `seqgen.dataset.encoding`
+        00000042.meta.json
+        00000043.000.rgb.jpg ...          the next one: its index is larger
+
+The stock writer is neither atomic nor reproducible, hence this one. Any WebDataset reader reads the result.
+"""
+
+import hashlib
+import io
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO
+
+from seqgen.dataset.atomic import atomic_file
+from seqgen.dataset.encoding import decode_sequence, encode_sequence, sequence_schema
+from seqgen.dataset.sequence import HandSequence
+from seqgen.errors import UserError
+
+MEMBER = re.compile(r"(\d{8,})\.(\d{3,}\.[a-z_]+\.[a-z]+|labels\.npz|meta\.json)")
+Span = tuple[int, int]  # first byte and the one after the last
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What is known of a written shard: `name` is `<split>-000000.tar`, `bytes` its size, `sha256` its hash in hex."""
+
+    name: str
+    split: str
+    sequences: int
+    bytes: int
+    sha256: str
+
+
+def shard_name(split: str, number: int) -> str:
+    """The file name of a split's shard."""
+    return f"{split}-{number:06d}.tar"
+
+
+def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: int) -> ShardRecord:
+    """Writes sequences as they come (one in memory at a time), by rising index, all of one split and schema. Nothing appears at `path` unless all is well."""
+    previous, count = None, 0
+    with atomic_file(path) as file:
+        hashed = _HashedFile(file)
+        with tarfile.open(fileobj=hashed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for sequence in sequences:
+                _check_follows(sequence, previous)
+                for name, data in encode_sequence(sequence, jpeg_quality=jpeg_quality):
+                    archive.addfile(_tar_header(f"{sequence.key}.{name}", len(data)), io.BytesIO(data))
+                previous, count = sequence, count + 1
+        if previous is None:
+            raise ValueError(f"{path.name}: a shard needs at least one sequence")
+    return ShardRecord(path.name, previous.split, count, hashed.size, hashed.sha256.hexdigest())
+
+
+def read_shard(path: Path) -> Iterator[HandSequence]:
+    """The sequences of a shard in their order, one in memory at a time. A UserError names the shard and the member that is wrong."""
+    with _open_shard(path) as file, _open_tar(file, path) as archive:
+        yield from _read_sequences(archive, path)
+        _check_end(file, archive.offset, path)
+
+
+def shard_spans(path: Path) -> dict[str, Span]:
+    """Where each sequence lies in a shard, by key, from the headers alone."""
+    spans: dict[str, Span] = {}
+    with _open_shard(path) as file, _open_tar(file, path) as archive:
+        for info in _headers(archive, path):
+            key, _ = _split_name(info, path)
+            spans[key] = (spans[key][0] if key in spans else info.offset, archive.offset)
+    return spans
+
+
+def read_span(path: Path, span: Span) -> HandSequence:
+    """The one sequence that lies at `span`."""
+    with _open_shard(path) as file:
+        file.seek(span[0])
+        data = io.BytesIO(file.read(span[1] - span[0]))
+    with _open_tar(data, path) as archive:
+        return next(_read_sequences(archive, path))
+
+
+class _HashedFile:
+    """A file that is only written to, with the size and hash of what went through."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.size, self.sha256 = file, 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size += len(data)
+        return self.file.write(data)
+
+    def tell(self) -> int:
+        return self.size
+
+
+def _tar_header(name: str, size: int) -> tarfile.TarInfo:
+    """A regular file that belongs to no one and has no date: `TarInfo` starts with owner 0, empty names and date 0."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    return info
+
+
+def _check_follows(sequence: HandSequence, previous: HandSequence | None) -> None:
+    """One split, one schema, rising index."""
+    if previous is None:
+        return
+    if sequence.split != previous.split or sequence.meta["index"] <= previous.meta["index"]:
+        raise ValueError(f"{sequence.split} sequence {sequence.key} cannot follow {previous.split} sequence {previous.key} in a shard")
+    ours, theirs = sequence_schema(sequence), sequence_schema(previous)
+    for name in ours:
+        if ours[name] != theirs[name]:
+            raise ValueError(f"sequence {sequence.key} has {name} {ours[name]}, the one before it {theirs[name]}: a data set has one schema")
+
+
+def _open_shard(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise UserError(f"{path}: the shard is missing; run the generating command again, or fetch it again") from None
+
+
+def _open_tar(file: BinaryIO | io.BytesIO, path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=file, mode="r:")
+    except tarfile.TarError as error:
+        raise UserError(f"{path}: not a tar file ({error})") from error
+
+
+def _headers(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
+    """The headers in their order; `archive.offset` is then the end of the member. Forgotten as they pass: a shard may hold a million."""
+    try:
+        while (info := archive.next()) is not None:
+            yield info
+            archive.members.clear()
+    except tarfile.TarError as error:
+        raise UserError(f"{path}: damaged after byte {archive.offset} ({error}); fetch or generate it again") from error
+
+
+def _split_name(info: tarfile.TarInfo, path: Path) -> tuple[str, str]:
+    """Key and member name. Anything but a plain file named as we name ours is refused: no folders, links, absolute or parent paths."""
+    match = MEMBER.fullmatch(info.name)
+    if match is None or not info.isreg():
+        raise UserError(f"{path}: member {info.name!r} is no {'plain file' if match else 'member of a sequence'}; this shard was not written by seqgen")
+    return match[1], match[2]
+
+
+def _read_sequences(archive: tarfile.TarFile, path: Path) -> Iterator[HandSequence]:
+    """Groups members that follow one another by their key."""
+    named = ((*_split_name(info, path), _read_member(archive, info, path)) for info in _headers(archive, path))
+    for key, group in groupby(named, key=lambda member: member[0]):
+        members: dict[str, bytes] = {}
+        for _, name, data in group:
+            if name in members:
+                raise UserError(f"{path}: member {key}.{name} is there twice")
+            members[name] = data
+        yield _decode_named(key, members, path)
+
+
+def _read_member(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> bytes:
+    try:
+        return archive.extractfile(info).read()
+    except tarfile.TarError as error:
+        raise UserError(f"{path}: cut off within {info.name} ({error}); fetch or generate it again") from error
+
+
+def _decode_named(key: str, members: dict[str, bytes], path: Path) -> HandSequence:
+    try:
+        return decode_sequence(key, members)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _check_end(file: BinaryIO, offset: int, path: Path) -> None:
+    """After the last member a tar has two or more empty blocks. `tarfile` takes a damaged header for the end and says nothing."""
+    file.seek(offset)
+    rest = file.read(2 * tarfile.RECORDSIZE)
+    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
+        raise UserError(f"{path}: damaged or cut off after byte {offset}; fetch or generate it again")

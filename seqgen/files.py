@@ -1,0 +1,78 @@
+"""Files that are whole or not there: written aside, flushed, renamed. And the folder for what can be made again."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or a folder to; it becomes `path` when the block ends well, and is removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        yield aside
+        for file in [aside, *aside.rglob("*")] if aside.is_dir() else [aside]:
+            flush_to_disk(file)
+        os.replace(aside, path)
+        flush_to_disk(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file's or folder's content is durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def arrays_digest(*arrays: np.ndarray) -> str:
+    """sha256 over shapes, types and bytes of arrays, hexadecimal."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where things that can be made again are kept: SEQGEN_CACHE, else the user's cache folder, else the system's temporary one."""
+    named = os.environ.get("SEQGEN_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if is_writable(Path(base)):
+        return Path(base) / "seqgen"
+    return Path(os.environ.get("TMPDIR", "/tmp")) / f"seqgen-cache-{os.getuid()}"
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files may be made in a folder, or in the nearest parent that exists. A folder without write bits is left alone, by root too."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
+
+
+def cached_arrays(folder: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays kept in `folder`, memory-mapped read-only; built once when they are not there. The folder's name must hold a hash of what they come from."""
+    if not folder.is_dir():
+        arrays = build()
+        with written_aside(folder) as aside:
+            aside.mkdir()
+            for name, array in arrays.items():
+                np.save(aside / f"{name}.npy", array, allow_pickle=False)
+    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(folder.glob("*.npy"))}

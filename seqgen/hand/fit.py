@@ -1,0 +1,160 @@
+"""From joints to hand parameters: the paper's MLP encoder, trained on the reconstruction through the detached hand (SeqHAND, section 3.1).
+
+    joints (B, 63), hand frame, 95 mm palm ──> 4 linear layers ──> rotations of the 15 finger joints (B, 15, 3), axis-angle
+
+The hand's own bones are longer or shorter than those of the annotated subject, so what is matched is the direction of the 15 finger bones in the
+palm's frame, not positions: otherwise a short bone would bend a finger. The global rotation needs no network: the palm of a hand model is rigid.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from seqgen.files import arrays_digest, written_aside
+from seqgen.hand.anatomy import joint_axes
+from seqgen.hand.layer import HandLayer
+from seqgen.hand.model import HandModel
+from seqgen.skeleton import FINGER_BONES, hand_frame
+
+Array = np.ndarray
+WIDTH = 256
+BATCH = 256
+NUM_STEPS = 5000
+SHIPPED = Path(__file__).parent / "assets" / "open_encoder.safetensors"
+# Rotations that bone directions cannot tell: twist about a bone, and sideways bending of hinges. Small weights settle them at zero.
+TWIST_WEIGHT, SIDEWAYS_WEIGHT, SIZE_WEIGHT = 0.02, 0.05, 1e-4
+HINGES = (2, 3, 5, 6, 8, 9, 11, 12, 15)  # MANO joints that bend about one axis: PIPs, DIPs and the thumb's IP
+VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+class PoseEncoder(nn.Module):
+    """Four linear layers; see the head of this file. The input is centred and scaled by what training saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(63))
+        self.register_buffer("scale", torch.ones(63))
+        sizes = [63, WIDTH, WIDTH, WIDTH, 45]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+    def forward(self, joints_m: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 15 3"]:
+        """Rotations of the finger joints, MANO order, that make a hand point its finger bones as the joints do."""
+        hidden = (joints_m.flatten(1) - self.mean) / self.scale
+        for layer in self.layers[:-1]:
+            hidden = nn.functional.gelu(layer(hidden))
+        return self.layers[-1](hidden).unflatten(1, (15, 3))
+
+
+def bone_directions(joints: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 15 3"]:
+    """Unit directions of the finger bones."""
+    starts, ends = map(list, zip(*FINGER_BONES, strict=True))
+    bones = joints[:, ends] - joints[:, starts]
+    return bones / bones.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+
+
+def model_from_hand(layer: HandLayer, betas: Float32[Array, "10"]) -> Float[Array, "3 3"]:
+    """The rotation from the hand frame to the axes of a hand model at rest, for one shape."""
+    with torch.no_grad():
+        rest = layer.joints(torch.zeros(1, 16, 3), torch.as_tensor(betas)[None])
+    return hand_frame(rest.double().numpy()).axes[0]
+
+
+def train_encoder(model: HandModel, joints_m: Float32[Array, "rows 21 3"], *, num_steps: int = NUM_STEPS, start: PoseEncoder | None = None, seed: int = 0, progress: Callable[[int, float], None] | None = None) -> PoseEncoder:
+    """An encoder for a hand of mean shape and a bank. One thread, so that the same bank gives the same weights whatever the machine's load."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _train(model, torch.as_tensor(np.array(joints_m)), num_steps, start, seed, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(model: HandModel, joints: Tensor, num_steps: int, start: PoseEncoder | None, seed: int, progress: Callable[[int, float], None] | None) -> PoseEncoder:
+    generator = torch.Generator().manual_seed(seed)
+    layer, encoder = HandLayer(model), _new_encoder(joints, generator) if start is None else start
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=2e-3 if start is None else 5e-4, weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=num_steps, pct_start=0.1)
+    to_hand = torch.as_tensor(model_from_hand(layer, np.zeros(10, np.float32)), dtype=torch.float32)
+    axes = torch.as_tensor(joint_axes(model)[1:], dtype=torch.float32)
+    for step in range(num_steps):
+        target = joints[torch.randint(len(joints), (BATCH,), generator=generator)]
+        loss = _loss(encoder(target), target, layer, to_hand, axes)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if progress:
+            progress(step + 1, float(loss.detach()))
+    return encoder.eval().requires_grad_(False)
+
+
+def _loss(rotations: Tensor, target: Tensor, layer: HandLayer, to_hand: Tensor, axes: Tensor) -> Tensor:
+    """Squared error of bone directions, plus what keeps undetermined rotations at zero. `to_hand`: columns are the hand frame's axes in the model."""
+    pose = torch.cat([torch.zeros(len(rotations), 1, 3), rotations], 1)
+    made = bone_directions(layer.joints(pose, torch.zeros(len(rotations), 10))) @ to_hand
+    error = ((made - bone_directions(target)) ** 2).sum(-1).mean()
+    local = torch.einsum("bji,jai->bja", rotations, axes)  # components about twist, flexion and sideways axes
+    hinges = [joint - 1 for joint in HINGES]
+    return error + TWIST_WEIGHT * (local[..., 0] ** 2).mean() + SIDEWAYS_WEIGHT * (local[:, hinges, 2] ** 2).mean() + SIZE_WEIGHT * (rotations**2).mean()
+
+
+def _new_encoder(joints: Tensor, generator: torch.Generator) -> PoseEncoder:
+    encoder = PoseEncoder()
+    encoder.mean.copy_(joints.flatten(1).mean(0))
+    encoder.scale.fill_(joints.flatten(1).std(0).mean())
+    for number, layer in enumerate(encoder.layers):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+        layer.weight.data *= 0.1 if number == 3 else 1.0
+        nn.init.zeros_(layer.bias)
+    return encoder
+
+
+def direction_errors_rad(encoder: PoseEncoder, model: HandModel, joints_m: Float32[Array, "rows 21 3"]) -> Float[Array, "rows 15"]:
+    """Angle between each finger bone of the fitted hand of mean shape and of the joints, both in their palm's frame."""
+    layer = HandLayer(model)
+    to_hand = torch.as_tensor(model_from_hand(layer, np.zeros(10, np.float32)), dtype=torch.float32)
+    with torch.no_grad():
+        rotations = encoder(torch.as_tensor(np.array(joints_m)))
+        made = bone_directions(layer.joints(torch.cat([torch.zeros(len(rotations), 1, 3), rotations], 1), torch.zeros(len(rotations), 10))) @ to_hand
+        cosine = (made * bone_directions(torch.as_tensor(np.array(joints_m)))).sum(-1)
+    return np.arccos(np.clip(cosine.double().numpy(), -1, 1))
+
+
+def hand_digest(model: HandModel) -> str:
+    """sha256 of what of a hand model the encoder depends on."""
+    return arrays_digest(model.template_m, model.joint_regressor, model.skinning_weights, model.tip_vertices)
+
+
+def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path, *, progress: Callable[[int, float], None] | None = None) -> PoseEncoder:
+    """The encoder for a hand and a bank: the shipped one for the open hand and the built-in bank, else one trained once and kept in the cache."""
+    shipped = read_encoder(SHIPPED) if model.name == "open" and SHIPPED.exists() else None
+    if shipped is not None and bank_name == "built-in":
+        return shipped
+    path = cache / f"encoder-v{VERSION}-{arrays_digest(np.array([hand_digest(model), bank_digest]))[:32]}.safetensors"
+    if not path.exists():
+        log.info("training the pose encoder for %s and %s, once", model.name, bank_name)
+        encoder = train_encoder(model, joints_m, num_steps=NUM_STEPS if shipped is None else NUM_STEPS // 3, start=shipped, progress=progress)
+        write_encoder(encoder, path)
+    return read_encoder(path)
+
+
+def write_encoder(encoder: PoseEncoder, path: Path) -> None:
+    """Weights to a safetensors file, whole or not at all."""
+    with written_aside(path) as aside:
+        save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, aside)
+
+
+def read_encoder(path: Path) -> PoseEncoder:
+    """The encoder kept in a safetensors file."""
+    encoder = PoseEncoder()
+    encoder.load_state_dict(load_file(path))
+    return encoder.eval().requires_grad_(False)

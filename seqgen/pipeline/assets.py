@@ -1,0 +1,85 @@
+"""What all clips are made from, gathered once by the driver and sent to every worker: banks with their graphs, the hand, the encoder, the photos.
+
+Plain arrays and small records, so that Ray can share them between the workers of a node.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from seqgen.config import config_digest
+from seqgen.dataset.manifest import Asset
+from seqgen.files import arrays_digest, cache_folder
+from seqgen.hand import load_hand
+from seqgen.hand.fit import load_encoder
+from seqgen.hand.model import HandModel
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.poses.bank import PoseBank, PosesConfig, split_rows
+from seqgen.poses.graph import NeighbourGraph, load_graph
+from seqgen.poses.load import load_bank_of
+from seqgen.scene.background import PhotoRef, list_photos
+from seqgen.splits import SplitName
+
+Array = np.ndarray
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PoseSource:
+    """The poses of one split and the graph that joins them."""
+
+    bank: PoseBank
+    graph: NeighbourGraph
+
+
+@dataclass(frozen=True)
+class Assets:
+    """See the head of this file. `encoder`: the state of a PoseEncoder. `digest`: changes when anything here does."""
+
+    poses: dict[SplitName, PoseSource]
+    hand: HandModel
+    encoder: dict[str, Array]
+    photos: dict[SplitName, list[PhotoRef]]
+    store_flow: bool
+    digest: str
+
+    def num_bytes(self) -> int:
+        """Roughly what the workers of a node share."""
+        return sum(source.bank.joints_m.nbytes * 2 + source.graph.neighbours.nbytes + source.graph.parents.nbytes + source.graph.costs.nbytes for source in self.poses.values())
+
+    def licences(self) -> list[Asset]:
+        """What the data set shows or follows, with licences, for its manifest."""
+        bank = next(iter(self.poses.values())).bank
+        photos = {(photo.licence, photo.source): photo for chosen in self.photos.values() for photo in chosen}
+        return [
+            Asset("poses", bank.name, bank.licence, bank.name),
+            Asset("hand", self.hand.name, self.hand.licence, self.hand.name),
+            *(Asset("background", photo.name, licence, source) for (licence, source), photo in sorted(photos.items())),
+        ]
+
+
+def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info) -> Assets:
+    """Everything a run needs, checked and built or taken from the cache. UserErrors for what the user gave wrongly, before any work begins."""
+    photos = list_photos(config.background, config.split)
+    hand = load_hand(config.hand.kind, mano_dir=Path(config.hand.mano_dir) if config.hand.mano_dir else None)
+    bank = load_bank_of(config.poses, say)
+    say(f"poses: {len(bank):,} distinct in {bank.name}")
+    poses = {}
+    for name, rows in split_rows(bank, config.split).items():
+        part = bank if len(rows) == len(bank) else bank.subset(rows)
+        poses[name] = PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split"))
+    encoder = load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder())
+    state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
+    store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source
+    return Assets(poses, hand, state, photos, store_flow, _digest(bank, hand, state, photos))
+
+
+def _digest(bank: PoseBank, hand: HandModel, encoder: dict[str, Array], photos: dict[SplitName, list[PhotoRef]]) -> str:
+    names = {split: [photo.name for photo in chosen] for split, chosen in photos.items()}
+    arrays = [hand.template_m, hand.shape_directions, hand.pose_directions, hand.skinning_weights, hand.joint_regressor, *encoder.values()]
+    return config_digest({"bank": bank.digest, "hand": arrays_digest(*arrays), "photos": json.dumps(names)})

@@ -1,0 +1,92 @@
+"""The whole config of `seqgen generate`: every room's section, put together. What it is made from is stored with every data set."""
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from seqgen.config import Section
+from seqgen.poses.bank import PosesConfig
+from seqgen.poses.flow import FlowConfig
+from seqgen.scene.background import BackgroundConfig
+from seqgen.scene.light import LightConfig
+from seqgen.scene.skin import SkinConfig
+from seqgen.scene.view import CameraConfig
+from seqgen.splits import SplitConfig
+
+RUN_ONLY = ("workers",)  # changes how a data set is made, not what is in it
+
+
+class ClipConfig(Section):
+    frames: int = Field(10, ge=1, le=10_000)
+    """frames a clip"""
+    size: tuple[int, int] = (224, 224)
+    """width and height of the pictures, px"""
+    fps: float = Field(30.0, gt=0, le=1000)
+    """frames a second of the motion"""
+    stride: int = Field(1, ge=1, le=1000)
+    """frames of the motion from one stored frame to the next"""
+
+    @model_validator(mode="after")
+    def _size_is_sane(self) -> "ClipConfig":
+        if not all(16 <= side <= 4096 for side in self.size):
+            raise ValueError(f"size {list(self.size)} must be [width, height] with 16 to 4096 px each")
+        return self
+
+
+class HandConfig(Section):
+    kind: Literal["open", "mano"] = "open"
+    """open: the free hand that comes with seqgen; mano: your own MANO files"""
+    mano_dir: str | None = None
+    """folder with MANO_RIGHT.pkl or .npz; none: mano_assets"""
+    betas: Literal["normal", "uniform"] = "normal"
+    """shapes drawn from N(0, 1), or from U(-2, 2) as in the SeqHAND paper"""
+    pose_components: int = Field(45, ge=1, le=45)
+    """principal components of the finger pose the hand is drawn with; 45 is the pose itself, the paper has 10"""
+
+
+class RenderConfig(Section):
+    renderer: Literal["warp", "pyrender"] = "warp"
+    """warp: our kernels, CPU and CUDA; pyrender: OpenGL, the independent check"""
+    samples: Literal[1, 2] = 2
+    """colour samples along each side of a pixel"""
+
+
+class LabelsConfig(Section):
+    flow_source: bool | None = None
+    """store the asked-for motion and its source rows; none: unless the bank's licence forbids copies"""
+
+
+class OutputConfig(Section):
+    sequences_per_shard: int = Field(100, ge=1, le=100_000)
+    """clips in one tar file"""
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    """quality of the RGB frames"""
+    preview: int = Field(6, ge=0, le=100)
+    """clips in the preview picture that a finished run leaves in its folder"""
+
+
+class GenerateConfig(Section):
+    seed: int = Field(0, ge=0, lt=2**63)
+    """with the config and a sequence's index, all that its content depends on"""
+    sequences: PositiveInt = 100
+    """how many clips"""
+    workers: int | None = Field(None, ge=0, le=100_000)
+    """Ray workers of one core each; 0: in this process, without Ray; none: one for each core"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """where pictures are drawn"""
+    clip: ClipConfig = ClipConfig()
+    split: SplitConfig = SplitConfig()
+    poses: PosesConfig = PosesConfig()
+    flow: FlowConfig = FlowConfig()
+    hand: HandConfig = HandConfig()
+    camera: CameraConfig = CameraConfig()
+    skin: SkinConfig = SkinConfig()
+    light: LightConfig = LightConfig()
+    background: BackgroundConfig = BackgroundConfig()
+    render: RenderConfig = RenderConfig()
+    labels: LabelsConfig = LabelsConfig()
+    output: OutputConfig = OutputConfig()
+
+    def content(self) -> dict[str, Any]:
+        """The part of the config that decides what the data set holds, as plain JSON values."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in RUN_ONLY}

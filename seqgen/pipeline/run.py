@@ -1,0 +1,84 @@
+"""A whole run: claim the folder, gather the assets, make the shards that are missing, write the index, and last the manifest."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seqgen.config import config_digest
+from seqgen.dataset.index import write_index
+from seqgen.dataset.manifest import build_manifest, describe_machine, write_manifest
+from seqgen.dataset.progress import FinishedShard, claim_folder, clear_progress, finished_shards, record_shard
+from seqgen.pipeline.assets import Assets, gather_assets
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.plan import ShardPlan, plan_shards
+from seqgen.pipeline.process import one_thread
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: sequences and frames that are durable, of how many, and seconds since the first shard was begun."""
+
+    sequences: int
+    total: int
+    frames: int
+    seconds: float
+
+
+def generate_dataset(config: GenerateConfig, directory: Path, *, overwrite: bool = False, say: Callable[[str], None] = log.info, report: Callable[[Progress], None] = lambda progress: None) -> bool:
+    """The data set of `config` in `directory`; continues one that is unfinished. False when it was whole already.
+
+    `say` is told what is being done, `report` how far it is. The process itself works on one thread; `config.workers` Ray workers share the work.
+    """
+    began = datetime.now(UTC)
+    with one_thread():
+        assets = gather_assets(config, say)
+    identity = config_digest({"config": config.content(), "assets": assets.digest})
+    if claim_folder(directory, config.content(), identity, overwrite=overwrite) == "finished":
+        return False
+    plans = plan_shards(config)
+    finished = finished_shards(directory, {plan.name: plan.ids for plan in plans})
+    if finished:
+        say(f"continuing: {len(finished)} of {len(plans)} shards are there")
+    todo = [plan for plan in plans if plan.name not in finished]
+    count, start = sum(len(done.rows) for done in finished.values()), time.monotonic()
+    for done in _make_shards(todo, assets, config, directory, say):
+        record_shard(directory, done.shard, done.rows)
+        finished[done.shard.name] = done
+        count += len(done.rows)
+        report(Progress(count, config.sequences, count * config.clip.frames, time.monotonic() - start))
+    _finish(directory, config, identity, assets, [finished[plan.name] for plan in plans], began)
+    return True
+
+
+def num_workers(config: GenerateConfig) -> int:
+    """Workers to start: as many as asked for, else one for each core this process may use."""
+    return len(os.sched_getaffinity(0)) if config.workers is None else config.workers
+
+
+def _make_shards(plans: list[ShardPlan], assets: Assets, config: GenerateConfig, directory: Path, say: Callable[[str], None]) -> Iterator[FinishedShard]:
+    from seqgen.pipeline.cluster import Cluster, make_shards_in_process
+
+    workers = min(num_workers(config), len(plans))
+    if workers == 0:
+        yield from make_shards_in_process(plans, assets, config, directory)
+        return
+    say(f"starting {workers} Ray worker{'s' * (workers > 1)}")
+    with ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(workers, assets.num_bytes()))
+        yield from cluster.make_shards(plans, assets, config, directory.resolve())
+
+
+def _finish(directory: Path, config: GenerateConfig, identity: str, assets: Assets, finished: list[FinishedShard], began: datetime) -> None:
+    """Index, then manifest, then the progress is cleared."""
+    write_index(directory, [row for done in finished for row in done.rows])
+    run = {**describe_machine(), "began": began.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds"), "workers": num_workers(config)}
+    shards = [done.shard for done in finished]
+    write_manifest(directory, build_manifest(config.content(), identity, seed=config.seed, frames=config.clip.frames, assets=assets.licences(), shards=shards, run=run))
+    clear_progress(directory)

@@ -1,0 +1,74 @@
+"""First contact with annotations: is the unit right, is the joint order, is it the hand it is said to be? Convention mistakes cost more than any other.
+
+Unit: a palm (wrist to middle MCP) measures 60 to 120 mm. Order: of the known orders, the right one has the shortest way along all bones and
+across the knuckles from the thumb's MCP to the pinky's; bones alone cannot tell orders apart that permute whole fingers. Side: fingers bend
+towards the palm, so a right hand's tips lie at negative z of its hand frame.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from seqgen.errors import UserError
+from seqgen.skeleton import BONES, JOINT_NAMES, JOINT_SETS, MCPS, hand_frame
+
+Array = np.ndarray
+PALM_RANGE_M = (0.060, 0.120)
+UNITS = {"millimetres": 1e-3, "centimetres": 1e-2, "metres": 1.0}
+MAX_ROWS = 5000
+CLEAR_BEND_M = 0.003
+MAX_ORDER_COST = 21.0  # in spreads of the joints: real recordings have 16.5 in their own order and 24 to 30 in others
+
+
+def check_annotations(joints: Float[Array, "rows 21 3"], *, where: str, joint_set: str, metres_per_unit: float, side: str) -> str:
+    """The verdict in one line, or a UserError that says what looks wrong. `joints` in the order of `joint_set` and the unit of their source."""
+    if len(joints) == 0:
+        raise UserError(f"{where}: holds no annotations")
+    if not np.isfinite(joints).all():
+        row = int(np.flatnonzero(~np.isfinite(joints).all((1, 2)))[0])
+        raise UserError(f"{where}: row {row} holds a coordinate that is not finite")
+    sample = joints[:: max(1, len(joints) // MAX_ROWS)]
+    check_order(sample, where=where, joint_set=joint_set)
+    canonical = JOINT_SETS[joint_set].to_canonical(sample)
+    palm_m = check_unit(canonical, where=where, metres_per_unit=metres_per_unit)
+    hands = check_side(canonical * metres_per_unit, where=where, side=side)
+    return f"{where}: {len(joints)} poses; palm {palm_m * 1e3:.0f} mm, unit fits; joint order {joint_set}; {hands}"
+
+
+def check_unit(joints: Float[Array, "rows 21 3"], *, where: str, metres_per_unit: float) -> float:
+    """The median palm in metres, or a UserError that names the unit that would fit."""
+    palm = float(np.median(np.linalg.norm(joints[:, 9] - joints[:, 0], axis=-1)))
+    low, high = PALM_RANGE_M
+    if low <= palm * metres_per_unit <= high:
+        return palm * metres_per_unit
+    stated = next(name for name, unit in UNITS.items() if unit == metres_per_unit)
+    fitting = [name for name, unit in UNITS.items() if low <= palm * unit <= high]
+    hint = f"; the numbers look like {fitting[0]}" if fitting else ""
+    raise UserError(f"{where}: wrong unit: wrist to middle MCP measures {palm:.4g} {stated}, expected {low / metres_per_unit:g} to {high / metres_per_unit:g}{hint}")
+
+
+def check_order(joints: Float[Array, "rows 21 3"], *, where: str, joint_set: str) -> None:
+    """A UserError that says which known order would fit, unless it is `joint_set`."""
+    costs = {name: order_cost(joints[:, known.places()]) for name, known in JOINT_SETS.items()}
+    best = min(costs, key=costs.__getitem__)
+    if costs[best] > MAX_ORDER_COST:
+        raise UserError(f"{where}: no known joint order fits; {joint_set} was expected: {', '.join(JOINT_NAMES[:6])}, ... in that set's order")
+    if costs[joint_set] > costs[best] * 1.0001:  # sets of the same order cost the same
+        raise UserError(f"{where}: wrong joint order: not {joint_set}; {best} would fit")
+
+
+def order_cost(joints: Float[Array, "rows 21 3"]) -> float:
+    """Median length of the 20 bones and of the way thumb MCP, index, middle, ring, pinky MCP, over the joints' spread: least in canonical order."""
+    way = (*BONES, (2, 5), *zip(MCPS[:-1], MCPS[1:], strict=True))
+    lengths = sum(np.linalg.norm(joints[:, a] - joints[:, b], axis=-1) for a, b in way)
+    spread = np.sqrt(joints.var(1).sum(-1))
+    return float(np.median(lengths / np.maximum(spread, 1e-9)))
+
+
+def check_side(joints_m: Float[Array, "rows 21 3"], *, where: str, side: str) -> str:
+    """Words on the side, or a UserError when the fingers bend the wrong way for it."""
+    beyond_pip = hand_frame(joints_m).normalise(joints_m)[:, [7, 8, 11, 12, 15, 16, 19, 20], 2]
+    bend_m = float(np.nanmean(beyond_pip)) * (1 if side == "right" else -1)
+    if bend_m > CLEAR_BEND_M:
+        other = "left" if side == "right" else "right"
+        raise UserError(f"{where}: these look like {other} hands: fingers bend {bend_m * 1e3:.0f} mm towards the back of a {side} hand; say --poses.side {other}")
+    return f"{side} hands" if bend_m < -CLEAR_BEND_M else f"{side} hands as stated, too flat to tell"

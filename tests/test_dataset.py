@@ -1,0 +1,513 @@
+"""The dataset room: what is written is what is read, by us and by the stock readers, byte for byte the same each time, whole or not there."""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sequences import make_meta, make_sequence
+
+from seqgen.dataset import HandSequence, Labels, open_dataset
+from seqgen.dataset.conventions import part_names
+from seqgen.dataset.encoding import decode_sequence, encode_sequence, member_names
+from seqgen.dataset.index import INDEX_NAME, index_row, read_index, write_index
+from seqgen.dataset.manifest import MANIFEST_NAME, Asset, build_manifest, describe_machine, hash_config, read_manifest, write_manifest
+from seqgen.dataset.meta import check_meta
+from seqgen.dataset.preview import FINGER_COLOURS, animated_gif, colour_depth, colour_parts, contact_sheet
+from seqgen.dataset.progress import claim_folder, clear_progress, finished_shards, record_shard
+from seqgen.dataset.shards import ShardRecord, read_shard, shard_name, shard_spans, write_shard
+from seqgen.errors import UserError
+from seqgen.skeleton import JOINT_NAMES, joint_parts
+
+QUALITY = 90
+CONFIG = {"seed": 7, "clip": {"frames": 3, "size": [32, 24]}}
+SHARDS = {"train-000000.tar": range(0, 4), "train-000001.tar": range(4, 7), "val-000000.tar": range(7, 9)}
+
+
+def split_of(name: str) -> str:
+    return name.split("-")[0]
+
+
+def write_data_set(directory: Path) -> None:
+    """Nine sequences in three shards of two splits, finished as the pipeline finishes one."""
+    claim_folder(directory, CONFIG, hash_config(CONFIG))
+    shards, rows = [], []
+    for name, ids in SHARDS.items():
+        shards.append(write_shard(directory / "shards" / name, (make_sequence(n, split=split_of(name)) for n in ids), jpeg_quality=QUALITY))
+        rows += [index_row(make_meta(n, split=split_of(name)), name) for n in ids]
+    write_index(directory, reversed(rows))
+    asset = Asset("poses", "built-in", "CC0-1.0", "made up")
+    write_manifest(directory, build_manifest(CONFIG, hash_config(CONFIG), seed=7, frames=3, assets=[asset], shards=shards, run=describe_machine()))
+    clear_progress(directory)
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished data set that tests only read."""
+    directory = tmp_path_factory.mktemp("made") / "set"
+    write_data_set(directory)
+    return directory
+
+
+def assert_same(read: HandSequence, written: HandSequence) -> None:
+    """Equal in everything; colour is what the JPEG of `written` holds."""
+    assert (read.key, read.split, read.meta) == (written.key, written.split, written.meta)
+    for frame, picture in enumerate(read.rgb):
+        jpeg = dict(encode_sequence(written, jpeg_quality=QUALITY))[f"{frame:03d}.rgb.jpg"]
+        np.testing.assert_array_equal(picture, np.asarray(Image.open(io.BytesIO(jpeg))), strict=True)
+    np.testing.assert_array_equal(read.depth_tenth_mm, written.depth_tenth_mm, strict=True)
+    np.testing.assert_array_equal(read.parts, written.parts, strict=True)
+    for field in fields(Labels):
+        ours, theirs = getattr(read.labels, field.name), getattr(written.labels, field.name)
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            np.testing.assert_array_equal(ours, theirs, strict=True)
+
+
+def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    """A tar of the members, whatever their names."""
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def members_of(n: int) -> list[tuple[str, bytes]]:
+    """The members of sequence n with their full names."""
+    return [(f"{n:08d}.{name}", data) for name, data in encode_sequence(make_sequence(n), jpeg_quality=QUALITY)]
+
+
+# Encoding
+
+
+@pytest.mark.parametrize(("frames", "size", "flow_labels"), [(3, (32, 24), True), (1, (17, 40), False)])
+def test_a_sequence_survives_its_members(frames: int, size: tuple[int, int], flow_labels: bool) -> None:
+    written = make_sequence(42, frames=frames, size=size, flow_labels=flow_labels)
+    members = encode_sequence(written, jpeg_quality=QUALITY)
+    assert [name for name, _ in members] == member_names(frames)
+    assert_same(decode_sequence("00000042", dict(members)), written)
+
+
+def test_depth_keeps_its_sixteen_bits() -> None:
+    depth = np.arange(3 * 24 * 32).reshape(3, 24, 32).astype(np.uint16) * np.uint16(28)
+    depth[0, 0, :2] = 1, 65535
+    members = encode_sequence(replace(make_sequence(0), depth_tenth_mm=depth), jpeg_quality=QUALITY)
+    np.testing.assert_array_equal(decode_sequence("00000000", dict(members)).depth_tenth_mm, depth, strict=True)
+
+
+def test_arrays_in_another_memory_order_give_the_same_bytes() -> None:
+    sequence = make_sequence(1)
+    turned = replace(sequence, rgb=np.asfortranarray(sequence.rgb), depth_tenth_mm=np.asfortranarray(sequence.depth_tenth_mm), parts=np.asfortranarray(sequence.parts))
+    turned = replace(turned, labels=replace(sequence.labels, joints_m=np.asfortranarray(sequence.labels.joints_m)))
+    assert encode_sequence(turned, jpeg_quality=QUALITY) == encode_sequence(sequence, jpeg_quality=QUALITY)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fps": 30}, "meta.fps is 30 .int., expected float"),
+        ({"fps": float("nan")}, "meta.fps is nan"),
+        ({"fps": np.float32(30)}, "meta.fps .*float32"),
+        ({"seed": True}, "meta.seed is True .bool."),
+        ({"split": None}, "meta.split is None"),
+        ({"extra": 1}, "lacks nothing and has extra"),
+        ({"camera": {"kind": "perspective"}}, "meta.camera lacks viewpoint"),
+        ({"size": [32, 24.0]}, r"meta.size\[1\] is 24.0"),
+        ({"size": [32]}, "expected .width, height."),
+        ({"frames": 0}, "expected .* at least 1"),
+        ({"key": "42"}, "meta.key is '42'"),
+    ],
+)
+def test_the_meta_has_one_schema(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        check_meta({**make_meta(0), **change})
+
+
+def test_the_meta_must_agree_with_the_record() -> None:
+    with pytest.raises(ValueError, match=r"meta\.frames is 4, the sequence has 3"):
+        encode_sequence(replace(make_sequence(0), meta=make_meta(0, frames=4)), jpeg_quality=QUALITY)
+
+
+# Shards
+
+
+def test_write_and_read_are_mirrors(tmp_path: Path) -> None:
+    path = tmp_path / shard_name("train", 0)
+    record = write_shard(path, map(make_sequence, range(5)), jpeg_quality=QUALITY)
+    content = path.read_bytes()
+    assert record == ShardRecord("train-000000.tar", "train", 5, len(content), hashlib.sha256(content).hexdigest())
+    for n, sequence in enumerate(read_shard(path)):
+        assert_same(sequence, make_sequence(n))
+    assert n == 4
+    with tarfile.open(path) as archive:
+        assert archive.getnames() == [f"{n:08d}.{name}" for n in range(5) for name in member_names(3)]
+        assert {(info.mtime, info.uid, info.gid, info.uname, info.gname, info.mode) for info in archive} == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_the_same_sequences_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (write_shard(tmp_path / name / "train-000000.tar", map(make_sequence, range(3)), jpeg_quality=QUALITY) for name in "ab")
+    assert first == second
+
+
+def test_a_shard_that_fails_is_not_there(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train-000001.tar", [make_sequence(9)], jpeg_quality=QUALITY)
+    before = (tmp_path / "train-000001.tar").read_bytes()
+
+    def failing():
+        yield make_sequence(0)
+        raise RuntimeError("the worker died")
+
+    for name in ("train-000000.tar", "train-000001.tar"):
+        with pytest.raises(RuntimeError, match="the worker died"):
+            write_shard(tmp_path / name, failing(), jpeg_quality=QUALITY)
+    assert [path.name for path in tmp_path.iterdir()] == ["train-000001.tar"]
+    assert (tmp_path / "train-000001.tar").read_bytes() == before
+
+
+def test_a_killed_writer_leaves_no_visible_shard(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from sequences import make_sequence; from seqgen.dataset.shards import write_shard\n"
+        "def dying():\n    yield make_sequence(0)\n    os._exit(9)\n"
+        "write_shard(Path(sys.argv[1]), dying(), jpeg_quality=90)"
+    )
+    path = tmp_path / "set" / "shards" / "train-000000.tar"
+    claim_folder(tmp_path / "set", CONFIG, hash_config(CONFIG))
+    places = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
+    assert subprocess.run([sys.executable, "-c", script, str(path)], env={**os.environ, "PYTHONPATH": places}, check=False).returncode == 9
+    (left,) = path.parent.iterdir()
+    assert left.name.startswith(".train-000000.tar.partial-")
+    assert claim_folder(tmp_path / "set", CONFIG, hash_config(CONFIG)) == "unfinished"
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("sequences", "words"),
+    [
+        ([], "at least one sequence"),
+        ([make_sequence(1), make_sequence(0)], "cannot follow"),
+        ([make_sequence(0), make_sequence(0)], "cannot follow"),
+        ([make_sequence(0), make_sequence(1, split="val")], "cannot follow"),
+        ([make_sequence(0), make_sequence(1, frames=2)], "picture shape"),
+        ([make_sequence(0), make_sequence(1, flow_labels=False)], "labels"),
+    ],
+)
+def test_a_shard_has_one_split_one_schema_and_rising_indices(tmp_path: Path, sequences: list[HandSequence], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        write_shard(tmp_path / "train-000000.tar", sequences, jpeg_quality=QUALITY)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../00000000.meta.json", "a/00000000.meta.json", "notes.txt", "00000000.000.rgb.jpg/..", "7.meta.json"])
+def test_foreign_members_are_refused(tmp_path: Path, name: str) -> None:
+    path = write_tar(tmp_path / "bad.tar", [*members_of(0), (name, b"x")])
+    with pytest.raises(UserError) as error:
+        list(read_shard(path))
+    assert "bad.tar" in str(error.value) and name in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_links_and_folders_are_refused(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo("00000000.meta.json")
+    info.type, info.linkname = kind, "/etc/passwd"
+    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
+        archive.addfile(info)
+    for read in (lambda path: list(read_shard(path)), shard_spans):
+        with pytest.raises(UserError, match=r"bad\.tar: member '00000000\.meta\.json' is no plain file"):
+            read(tmp_path / "bad.tar")
+
+
+def broken(name: str, data: bytes | None) -> list[tuple[str, bytes]]:
+    """Sequence 0 with one member replaced, or left out."""
+    return [(full, content if full != f"00000000.{name}" else data) for full, content in members_of(0) if full != f"00000000.{name}" or data is not None]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        (broken("001.depth.png", None), "00000000.001.depth.png is missing"),
+        (broken("meta.json", None), "00000000.meta.json is missing"),
+        ([*members_of(0), ("00000000.003.rgb.jpg", b"x")], "00000000.003.rgb.jpg is no member of a sample of 3 frames"),
+        ([*members_of(0), members_of(0)[0]], "00000000.000.rgb.jpg is there twice"),
+        (broken("001.depth.png", b"no picture"), "00000000.001.depth.png is damaged"),
+        (broken("001.depth.png", members_of(0)[2][1]), "of uint8, expected .32, 24. of uint16"),
+        (broken("meta.json", members_of(1)[-1][1]), "00000000.meta.json is that of sequence 00000001"),
+        (broken("meta.json", b"{"), "00000000.meta.json is damaged"),
+        (broken("meta.json", json.dumps({**make_meta(0), "fps": 30}).encode()), "meta.fps is 30"),
+        (broken("labels.npz", b"PK"), "00000000.labels.npz is damaged"),
+        (broken("labels.npz", dict(encode_sequence(make_sequence(0, frames=2), jpeg_quality=QUALITY))["labels.npz"]), "joints_m is float32 of shape .2, 21, 3."),
+    ],
+)
+def test_wrong_members_are_named(tmp_path: Path, members: list[tuple[str, bytes]], words: str) -> None:
+    with pytest.raises(UserError, match=words) as error:
+        list(read_shard(write_tar(tmp_path / "bad.tar", members)))
+    assert "bad.tar" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_damaged_shard_is_not_taken_for_a_short_one(tmp_path: Path) -> None:
+    path = tmp_path / "train-000000.tar"
+    write_shard(path, map(make_sequence, range(3)), jpeg_quality=QUALITY)
+    content, middle = path.read_bytes(), shard_spans(path)["00000001"]
+    for damaged in (
+        content[: middle[0]],  # cut between two sequences
+        content[: middle[0] + 100],  # within a header
+        content[: middle[0] + 600],  # within a member
+        content[: middle[0]] + b"\xff" * 512 + content[middle[0] + 512 :],  # a header overwritten
+        b"no tar at all" * 100,
+        b"",
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"train-000000\.tar"):
+            list(read_shard(path))
+    with pytest.raises(UserError, match="missing"):
+        list(read_shard(tmp_path / "train-000009.tar"))
+
+
+# The stock readers
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves the shard open
+def test_webdataset_reads_every_sample(data_set: Path) -> None:
+    wds = pytest.importorskip("webdataset")
+    path = str(data_set / "shards" / "train-000000.tar")
+    samples = list(wds.WebDataset(path, shardshuffle=False).decode(wds.handle_extension("png", lambda data: np.array(Image.open(io.BytesIO(data)))), "rgb8"))
+    assert [sample["__key__"] for sample in samples] == [f"{n:08d}" for n in range(4)]
+    for sample, written in zip(samples, map(make_sequence, range(4)), strict=True):
+        assert {name for name in sample if not name.startswith("__")} == set(member_names(3))
+        read = decode_sequence(written.key, dict(encode_sequence(written, jpeg_quality=QUALITY)))
+        for frame in range(3):
+            for member, pictures in (("rgb.jpg", read.rgb), ("depth.png", written.depth_tenth_mm), ("parts.png", written.parts)):
+                np.testing.assert_array_equal(sample[f"{frame:03d}.{member}"], pictures[frame], strict=True)
+        for name, array in sample["labels.npz"].items():
+            np.testing.assert_array_equal(array, getattr(written.labels, name), strict=True)
+        assert sample["meta.json"] == written.meta
+
+
+def test_datasets_reads_every_sample(data_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HF_HOME": str(tmp_path), "HF_DATASETS_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    datasets = pytest.importorskip("datasets")
+    files = [str(data_set / "shards" / name) for name in ("train-000000.tar", "train-000001.tar")]
+    samples = datasets.load_dataset("webdataset", data_files={"train": files}, split="train", cache_dir=str(tmp_path))
+    assert samples["__key__"] == [f"{n:08d}" for n in range(7)]
+    for sample, written in zip(samples, map(make_sequence, range(7)), strict=True):
+        for frame in range(3):
+            np.testing.assert_array_equal(np.asarray(sample[f"{frame:03d}.depth.png"]), written.depth_tenth_mm[frame], strict=True)
+            np.testing.assert_array_equal(np.asarray(sample[f"{frame:03d}.parts.png"]), written.parts[frame], strict=True)
+        for field in fields(Labels):
+            array = getattr(written.labels, field.name)
+            np.testing.assert_array_equal(np.array(sample["labels.npz"][field.name], array.dtype), array, strict=True)
+        assert sample["meta.json"] == written.meta
+
+
+# The finished data set
+
+
+def test_open_dataset_in_order_and_at_random(data_set: Path) -> None:
+    dataset = open_dataset(data_set)
+    assert len(dataset) == 9 and dataset.manifest.seed == 7
+    for n, sequence in enumerate(dataset):
+        assert_same(sequence, make_sequence(n, split="train" if n < 7 else "val"))
+    assert n == 8
+    assert [dataset[item].key for item in (5, "00000002", -1, 0)] == ["00000005", "00000002", "00000008", "00000000"]
+    assert_same(pickle.loads(pickle.dumps(dataset))["00000007"], make_sequence(7, split="val"))
+    with pytest.raises(IndexError):
+        dataset[9]
+    with pytest.raises(KeyError):
+        dataset["00000099"]
+
+
+def test_open_dataset_of_one_split(data_set: Path) -> None:
+    validation = open_dataset(data_set, "val")
+    assert [sequence.key for sequence in validation] == ["00000007", "00000008"] == [validation[0].key, validation[1].key]
+    with pytest.raises(UserError, match="no split 'test'; it has train, val"):
+        open_dataset(data_set, split="test")
+
+
+def test_open_dataset_notices_shards_that_differ_from_the_index(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    write_shard(tmp_path / "shards" / "train-000000.tar", map(make_sequence, range(3)), jpeg_quality=QUALITY)
+    dataset = open_dataset(tmp_path)
+    for read in (lambda: list(dataset), lambda: dataset[3]):
+        with pytest.raises(UserError, match=r"train-000000\.tar does not hold"):
+            read()
+
+
+def test_the_whole_data_set_is_reproducible(data_set: Path, tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    files = [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*")) if path.is_file()]
+    assert list(map(str, files)) == [MANIFEST_NAME, INDEX_NAME, *(f"shards/{name}" for name in SHARDS)]
+    assert all((tmp_path / file).read_bytes() == (data_set / file).read_bytes() for file in files)
+
+
+def test_the_index_says_what_the_meta_says(data_set: Path) -> None:
+    rows = read_index(data_set)
+    assert [row.id for row in rows] == list(range(9))
+    assert rows[4] == index_row(make_meta(4), "train-000001.tar")
+    assert (rows[4].speed, rows[4].shareable, rows[5].shareable) == (3.0, False, True)
+
+
+def test_the_index_has_plain_columns(data_set: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(data_set / INDEX_NAME)
+    assert {name: str(table.schema.field(name).type) for name in ("id", "speed", "shareable", "key")} == {"id": "int64", "speed": "double", "shareable": "bool", "key": "string"}
+
+
+def test_index_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"index.parquet is missing"):
+        read_index(tmp_path)
+    (tmp_path / INDEX_NAME).write_bytes(b"no parquet")
+    with pytest.raises(UserError, match=r"index.parquet is damaged"):
+        read_index(tmp_path)
+    with pytest.raises(ValueError, match="same id"):
+        write_index(tmp_path, [index_row(make_meta(0), "train-000000.tar")] * 2)
+
+
+def test_the_manifest_says_what_the_data_set_is(data_set: Path) -> None:
+    manifest = read_manifest(data_set)
+    assert manifest.counts == {"sequences": 9, "frames": 27, "splits": {"train": 7, "val": 2}}
+    assert (manifest.config, manifest.config_hash) == (CONFIG, hash_config(dict(reversed(CONFIG.items()))))
+    assert manifest.conventions["joints"] == list(JOINT_NAMES)
+    assert [shard.sha256 for shard in manifest.shards] == [hashlib.sha256((data_set / "shards" / name).read_bytes()).hexdigest() for name in SHARDS]
+    assert manifest.assets == (Asset("poses", "built-in", "CC0-1.0", "made up"),) and manifest.run["versions"]["numpy"] == np.__version__
+
+
+def test_part_names_agree_with_the_skeleton() -> None:
+    for name, parts in zip(JOINT_NAMES, joint_parts(), strict=True):
+        finger, _, joint = name.partition("_")
+        if joint in ("ip", "dip", "tip"):
+            assert {part_names()[part].split("_")[0] for part in parts} == {finger}
+        if joint == "tip":
+            assert {part_names()[part] for part in parts} == {f"{finger}_distal"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "is missing"),
+        ("{", "is damaged"),
+        ("[]", "was not written by seqgen"),
+        ('{"format": "seqgen", "schema_version": 2}', "schema version 2, this seqgen reads 1"),
+        ('{"format": "seqgen", "schema_version": 1}', "is damaged"),
+    ],
+)
+def test_manifest_errors_are_one_line(tmp_path: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        (tmp_path / MANIFEST_NAME).write_text(text)
+    with pytest.raises(UserError, match=words) as error:
+        read_manifest(tmp_path)
+    assert "dataset.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_manifest_is_written_last(data_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="written last"):
+        write_manifest(tmp_path, read_manifest(data_set))
+    assert not (tmp_path / MANIFEST_NAME).exists()
+
+
+# Claims and resuming
+
+
+def test_claim_and_resume(tmp_path: Path) -> None:
+    directory, name = tmp_path / "set", "train-000000.tar"
+    assert claim_folder(directory, CONFIG, "h") == "new"
+    assert claim_folder(directory, CONFIG, "h") == "unfinished"
+    record = write_shard(directory / "shards" / name, map(make_sequence, range(3)), jpeg_quality=QUALITY)
+    record_shard(directory, record, [index_row(make_meta(n), name) for n in range(3)])
+    finished = finished_shards(directory, {name: range(3), "train-000001.tar": range(3, 6)})
+    assert list(finished) == [name] and finished[name].shard == record and finished[name].rows[2].key == "00000002"
+    assert finished_shards(directory, {name: range(4)}) == {}
+
+    content = (directory / "shards" / name).read_bytes()
+    for damaged in (content[:-1], content[:600] + b"x" + content[601:]):
+        (directory / "shards" / name).write_bytes(damaged)
+        assert finished_shards(directory, {name: range(3)}) == {}
+    (directory / "shards" / name).unlink()
+    assert finished_shards(directory, {name: range(3)}) == {}
+    (directory / ".progress" / f"{name}.json").write_text("{")
+    assert finished_shards(directory, {name: range(3)}) == {}
+
+
+def test_continuing_keeps_recorded_shards_and_sweeps_the_others(tmp_path: Path) -> None:
+    claim_folder(tmp_path, CONFIG, "h")
+    for number in range(2):
+        record = write_shard(tmp_path / "shards" / shard_name("train", number), [make_sequence(number)], jpeg_quality=QUALITY)
+        if number == 0:
+            record_shard(tmp_path, record, [index_row(make_meta(0), record.name)])
+    assert claim_folder(tmp_path, CONFIG, "h") == "unfinished"
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["train-000000.tar"]
+
+
+def test_a_finished_data_set_is_left_alone_and_another_config_refused(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    claim = hash_config(CONFIG)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert claim_folder(tmp_path, CONFIG, claim) == "finished"
+    other = {"seed": 8, "clip": {"frames": 3, "size": (32, 24)}}
+    with pytest.raises(UserError, match=r"\(seed is 7 there, 8 here\); .*--overwrite"):
+        claim_folder(tmp_path, other, hash_config(other))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+    (tmp_path / "notes.txt").write_text("mine")
+    assert claim_folder(tmp_path, other, hash_config(other), overwrite=True) == "new"
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [".progress/config.json", "notes.txt"]
+    with pytest.raises(UserError, match="seed is 8 there, 7 here"):
+        claim_folder(tmp_path, CONFIG, claim)
+
+
+def test_a_finished_data_set_that_lost_a_shard_is_no_success(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    (tmp_path / "shards" / "val-000000.tar").unlink()
+    with pytest.raises(UserError, match=r"val-000000.tar is missing or cut off"):
+        claim_folder(tmp_path, CONFIG, hash_config(CONFIG))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_foreign_folders_are_refused(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "train-000000.tar").write_text("mine")
+    with pytest.raises(UserError, match=r"holds other files \(shards, thesis\.tex\) and no data set"):
+        claim_folder(tmp_path, CONFIG, "h", overwrite=overwrite)
+    with pytest.raises(UserError, match="is a file"):
+        claim_folder(tmp_path / "thesis.tex", CONFIG, "h", overwrite=overwrite)
+    assert (tmp_path / "shards" / "train-000000.tar").read_text() == "mine"
+
+
+# Pictures
+
+
+def test_the_contact_sheet_shows_the_joints_where_they_are() -> None:
+    sequence = make_sequence(0, size=(96, 96))
+    hidden = np.zeros((3, 21), bool)
+    for visible, at_tip in ((~hidden, True), (hidden, False)):
+        sheet = contact_sheet([replace(sequence, labels=replace(sequence.labels, joints_visible=visible))], columns=3, tile_width=192)
+        corner = np.array((8, 8 + 24 + 4))  # border; border, caption and gap
+        for frame in range(3):
+            for finger, colour in enumerate(FINGER_COLOURS.values()):
+                x, y = (corner + (frame * 196, 0) + (sequence.labels.joints_px[frame, 4 + 4 * finger] + 0.5) * 2).astype(int).tolist()
+                assert (np.abs(np.subtract(sheet.getpixel((x, y)), colour)).max() < 12) == at_tip
+
+
+def test_the_gif_moves_at_the_clips_speed() -> None:
+    gif = Image.open(io.BytesIO(animated_gif([make_sequence(0), make_sequence(1, frames=2)], tile_width=64)))
+    assert (gif.n_frames, gif.size, gif.info["duration"]) == (3, (3 * 64 + 4 * 4, 2 * 48 + 3 * 4), 30)  # 33 ms; a GIF counts hundredths
+
+
+def test_colours_tell_depths_and_parts_apart() -> None:
+    depth = colour_depth(np.array([[0.0, 0.3, 0.5]]))
+    assert depth[0, 1, 0] > depth[0, 1, 2] and depth[0, 2, 2] > depth[0, 2, 0]  # near is red, far is blue
+    assert colour_depth(np.zeros((2, 2))).shape == (2, 2, 3)
+    labels = np.array([sorted(part_names())], np.uint8)
+    assert len(np.unique(colour_parts(labels)[0], axis=0)) == len(part_names()) == 19
