@@ -157,24 +157,30 @@ def pose_statistics(poses: Float[Array, "poses 45"]) -> tuple[Float[Array, "45"]
     return mean, components * np.sign(largest)[:, None]
 
 
+def drawn_hands(anny_model, weights: Float[Array, "vertices 16"]) -> tuple[Array, Array, Array]:
+    """Vertices (shapes, V, 3) and joints (shapes, 16, 3) of the drawn hands of sensible size, in the model's axes, and the tip vertices."""
+    vertices, joints = rest_shapes(anny_model, draw_shapes(np.random.default_rng(SEED), NUM_SHAPES))
+    tips = tip_vertices(vertices.mean(0), joints.mean(0), weights)
+    vertices, joints = in_model_axes(vertices, joints, tips)
+    length = np.linalg.norm(vertices[:, tips[2]], axis=-1)
+    kept = (length > LENGTH_BOUNDS_M[0]) & (length < LENGTH_BOUNDS_M[1])
+    log.info("%d shapes, %.1f +- %.1f mm from wrist to middle fingertip", kept.sum(), 1e3 * length[kept].mean(), 1e3 * length[kept].std())
+    return vertices[kept], joints[kept], tips
+
+
 def build_open_hand(poses: Float[Array, "poses 45"]) -> HandModel:
     """The open hand, with the pose statistics of `poses`."""
     anny_model = load_anny()
     weights = merged_weights(anny_model)
-    vertices, joints = rest_shapes(anny_model, draw_shapes(np.random.default_rng(SEED), NUM_SHAPES))
-    tips = tip_vertices(vertices.mean(0), joints.mean(0), weights)
-    vertices, joints = in_model_axes(vertices, joints, tips)
-    length = np.linalg.norm(vertices[:, tips[2]] - joints[:, 0], axis=-1)
-    kept = (length > LENGTH_BOUNDS_M[0]) & (length < LENGTH_BOUNDS_M[1])
-    vertices, joints = vertices[kept], joints[kept]
+    vertices, joints, tips = drawn_hands(anny_model, weights)
     regressor = fit_joint_regressor(vertices[:NUM_FITTED], joints[:NUM_FITTED])
     error_mm = 1e3 * np.linalg.norm(np.einsum("jv,nvc->njc", regressor, vertices[NUM_FITTED:]) - joints[NUM_FITTED:], axis=-1)
-    log.info("%d shapes, length %.1f +- %.1f mm; regressor off by %.3f mm on average, %.3f at most", kept.sum(), *(1e3 * f(length[kept]) for f in (np.mean, np.std)), error_mm.mean(), error_mm.max())
+    log.info("joint regressor off by %.2f mm on average, %.2f for the worst joint, %.2f at most", error_mm.mean(), error_mm.mean(0).max(), error_mm.max())
     vertices = vertices - np.einsum("v,nvc->nc", regressor[0], vertices)[:, None]  # the regressed wrist is the origin, whatever the betas
     template, directions = shape_space(vertices)
     uv, uv_faces = repacked_uv(anny_model)
     mean, components = pose_statistics(poses)
-    faces = anny_model.faces.numpy()
+    faces = anny_model.faces.numpy().astype(np.int32)
     values = {
         "name": np.array("open"),
         "side": np.array("right"),

@@ -32,8 +32,8 @@ def read_mano(folder: Path) -> HandModel:
         raise UserError(f"{path}: no MANO model, it lacks {', '.join(missing)}")
     try:
         return _hand(data)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: no MANO model: {error}") from error
 
 
 def _hand(data: dict[str, Any]) -> HandModel:
@@ -97,13 +97,17 @@ def _reconstructor(kind: type, base: type, state: object) -> object:
     return kind()
 
 
+# numpy's own makers of arrays and numbers, wherever this numpy keeps them
+_NUMPY = {"ndarray": np.ndarray, "dtype": np.dtype, "_reconstruct": np.zeros(1).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]}
+
+
 class _DataUnpickler(pickle.Unpickler):
     """Knows arrays, sparse matrices and chumpy's holders of arrays; refuses every other name."""
 
     def find_class(self, module: str, name: str) -> Any:
         package = module.split(".")[0]
-        if package == "numpy" and name in ("_reconstruct", "ndarray", "dtype", "scalar"):
-            return {"_reconstruct": np._core.multiarray._reconstruct, "ndarray": np.ndarray, "dtype": np.dtype, "scalar": np._core.multiarray.scalar}[name]
+        if package == "numpy" and name in _NUMPY:
+            return _NUMPY[name]
         if package == "scipy" and name in ("csc_matrix", "csr_matrix"):
             return _Sparse if name == "csc_matrix" else _SparseRows
         if package == "chumpy":
@@ -128,7 +132,7 @@ def _plain(value: Any) -> Array:
         return _plain(kept["x"])
     if {"a", "idxs", "preferred_shape"} <= set(kept):  # chumpy's Select: some numbers of another, in another shape
         return _plain(kept["a"]).ravel()[np.asarray(kept["idxs"])].reshape(kept["preferred_shape"])
-    raise ValueError(f"an object of the file is no array: {sorted(kept)}")
+    raise ValueError(f"an object in it is no array, it has {sorted(kept)}")
 
 
 def _dense(kept: dict[str, Any], by_columns: bool) -> Array:

@@ -9,7 +9,6 @@ The file is one `.npz` with MANO's own key names (Romero, Tzionas, Black 2017), 
     tip_vertices (5) thumb to pinky  wrist_loop (L)  vt (T,2) in [0,1], v upwards  ft (F,3)  name  side  licence  provenance
 """
 
-import os
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from seqgen.errors import UserError
+from seqgen.files import written_aside
 from seqgen.skeleton import CANONICAL_FROM_MANO, MANO_PARENTS
 
 Array = np.ndarray
@@ -75,13 +75,11 @@ _WHOLE_NUMBERS = ("faces", "tip_vertices", "uv_faces", "wrist_loop")
 
 
 def save_hand(model: HandModel, path: Path) -> None:
-    """Write the model as one `.npz`, aside and then renamed; the same model gives the same bytes (numpy dates every member 1980)."""
+    """Write the model as one `.npz`, whole or not at all; the same model gives the same bytes (numpy dates every member 1980)."""
     arrays = {key: np.asarray(getattr(model, field)) for field, key in _KEYS.items()}
     arrays["kintree_table"] = np.array([MANO_PARENTS, range(16)], np.int32)
-    aside = path.with_name(path.name + ".part")
-    with open(aside, "wb") as file:
+    with written_aside(path) as aside, open(aside, "wb") as file:  # a file, because a name would be given the ending .npz
         np.savez_compressed(file, **arrays)
-    os.replace(aside, path)
 
 
 def read_hand(path: Path) -> HandModel:

@@ -21,7 +21,7 @@ from seqgen.pipeline.config import GenerateConfig, HandConfig
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.flow import PoseFlow, draw_flow
 from seqgen.render import load_renderer
-from seqgen.render.renderer import Renderer
+from seqgen.render.renderer import Frames, Renderer
 from seqgen.scene.background import draw_background
 from seqgen.scene.light import draw_light
 from seqgen.scene.scene import Scene
@@ -34,6 +34,7 @@ from seqgen.splits import SplitName
 Array = np.ndarray
 # The order is part of every data set: new concerns go to the end.
 CONCERNS = ("flow", "shape", "camera", "light", "skin", "background", "arm", "occluder", "sensor")
+FLESH_M = (-0.003, 0.035)  # a joint lies at most this far in front of and behind the surface it is seen through
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
     encoder.load_state_dict({name: torch.tensor(array) for name, array in assets.encoder.items()})
     template = surface_template(assets.hand)
     rest = layer.joints(torch.zeros(1, 16, 3), torch.zeros(1, 10))[0].numpy()
-    vertices = np.concatenate([assets.hand.template_m, assets.hand.template_m[assets.hand.wrist_loop].mean(0, keepdims=True)])[None] if len(assets.hand.wrist_loop) else assets.hand.template_m[None]
-    normals = template.normals(vertices.astype(np.float32))[0, : len(assets.hand.template_m)]
+    normals = template.surface(assets.hand.template_m[None], assets.hand.template_m).normals[0, : len(assets.hand.template_m)]
     renderer = load_renderer(config.render.renderer, device=config.device)
     return Sources(assets, layer, encoder.eval().requires_grad_(False), template, skin_map(assets.hand, rest, normals), renderer)
 
@@ -99,7 +99,7 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     background, photo = draw_background(sources.assets.photos[split], config.background, size=clip.size, **timing, rng=stream(config.seed, index, "background"))
 
     frames = sources.renderer.render(Scene(placement.camera, surface, light, background, config.render.samples))
-    labels = make_labels(hand, placement.camera, view, flow, frames.parts, poses.bank, store_flow=sources.assets.store_flow)
+    labels = make_labels(hand, placement.camera, view, flow, frames, poses.bank, store_flow=sources.assets.store_flow)
     meta = build_meta(
         index=index,
         split=split,
@@ -153,7 +153,7 @@ def pose_hand(rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "1
     return HandMotion(pose, betas, translation, mesh.joints_m.numpy(), mesh.vertices_m.numpy())
 
 
-def make_labels(hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, parts: UInt8[Array, "frames height width"], bank: PoseBank, *, store_flow: bool) -> Labels:
+def make_labels(hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, frames: Frames, bank: PoseBank, *, store_flow: bool) -> Labels:
     """All that is known of a clip."""
     intrinsics = camera.intrinsics.astype(np.float32)
     joints_px = Camera(camera.kind, intrinsics.astype(float), camera.size).project(hand.joints_m.astype(float))
@@ -161,7 +161,7 @@ def make_labels(hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, pa
     return Labels(
         joints_m=hand.joints_m,
         joints_px=joints_px.astype(np.float32),
-        joints_visible=visible_joints(parts, joints_px),
+        joints_visible=visible_joints(frames.parts, frames.depth_m, joints_px, hand.joints_m[..., 2]),
         pose=hand.pose,
         betas=hand.betas,
         translation_m=hand.translation_m,
@@ -173,16 +173,20 @@ def make_labels(hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, pa
     )
 
 
-def visible_joints(parts: UInt8[Array, "frames height width"], joints_px: Float[Array, "frames 21 2"]) -> Bool[Array, "frames 21"]:
-    """A joint is visible when the surface at its pixel belongs to a part that the joint connects."""
+def visible_joints(parts: UInt8[Array, "frames height width"], depth_m: Float[Array, "frames height width"], joints_px: Float[Array, "frames 21 2"], joints_z_m: Float[Array, "frames 21"]) -> Bool[Array, "frames 21"]:
+    """A joint is visible when the surface at its pixel belongs to a part that the joint connects, and is the flesh over the joint.
+
+    By the part alone, a wrist behind the whole length of the palm would count: the surface has to lie within FLESH_M of the joint.
+    """
     connects = np.zeros((21, 256), bool)
     for joint, labels in enumerate(joint_parts()):
         connects[joint, list(labels)] = True
     frames, height, width = parts.shape
     x, y = np.moveaxis(np.round(joints_px).astype(int), -1, 0)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    seen = parts[np.arange(frames)[:, None], y.clip(0, height - 1), x.clip(0, width - 1)]
-    return inside & connects[np.arange(21), seen]
+    at = (np.arange(frames)[:, None], y.clip(0, height - 1), x.clip(0, width - 1))
+    over_m = joints_z_m - depth_m[at]
+    return inside & connects[np.arange(21), parts[at]] & (over_m >= FLESH_M[0]) & (over_m <= FLESH_M[1])
 
 
 def _flow_meta(flow: PoseFlow, bank: PoseBank, store_flow: bool) -> dict[str, str | int | float | None]:

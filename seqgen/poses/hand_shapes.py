@@ -1,27 +1,29 @@
-"""Named hand shapes of a right hand as joint angles in degrees, and how far each joint goes.
+"""Named hand shapes of a right hand as joint angles in degrees, how far each joint goes, and the joints that a skeleton has at such angles.
 
 A shape is (thumb, index, middle, ring, pinky). Zero is a straight finger in line with the middle metacarpal.
 
     thumb    CMC flexion     across the palm; 0 points 45 degrees to the thumb's side of the middle metacarpal
              CMC abduction   out of the palm plane, to the palm's side; 0 lies in the plane
-             CMC opposition  turns the thumb's pad to the palm (pronation); at 0 the thumb bends almost in parallel to the palm, as it does at rest
+             CMC opposition  turns the thumb's pad to the palm (pronation); at 0 the thumb bends almost parallel to the palm, as it does at rest
              MCP flexion, IP flexion
     fingers  MCP flexion, MCP abduction (away from the middle finger; of the middle finger: to the thumb's side), PIP flexion, DIP flexion
 
-Fingers were set by hand: curling fingers with the DIP at about 2/3 of the PIP (Rijpkema and Girard 1991), and less where the pad presses on something,
+Fingers were set by hand: curling fingers with the DIP at about 2/3 of the PIP (Rijpkema and Girard 1991), less where the pad presses on something,
 neighbours following one another, the ring finger most (Haeger-Ross and Schieber 2000). Thumbs that touch something were solved for it by least squares on the
-nominal hand of `synthesis`: pads that pinch have their tips 10-15 mm apart, a thumb that lies on a finger keeps 16-20 mm between the middles of both.
+nominal skeleton: tips that pinch are 11-18 mm apart, a thumb that lies on a finger keeps 16-20 mm between the middles of both.
 
 Limits: fingers' flexion and the thumb's MCP and IP after Hume et al. 1990 (active: MCP 100, PIP 105, DIP 85, thumb MCP 56 and IP 73 degrees) and the norms of the
-AAOS (Greene and Heckman 1994: PIP 100, DIP 90, thumb IP 80; MCP extension to 45); the PIP's 110 is Lin, Wu and Huang's (2000).
-Thumb CMC: some 53 degrees of flexion and 42 of abduction around a trapezium that is itself turned 48, 38 and 80 degrees to the palm (Cooney et al. 1981),
+AAOS (Greene and Heckman 1994: PIP 100, DIP 90, thumb IP 80; MCP extension to 45); the PIP's 110 is from Lin, Wu and Huang 2000.
+Thumb CMC: some 53 degrees of flexion and 42 of abduction about a trapezium that is itself turned 48, 38 and 80 degrees to the palm (Cooney et al. 1981),
 70 of abduction in the AAOS norms. Spread: 17, 14 and 32 degrees between neighbours on average (Chatzioglou et al. 2024), more for supple hands.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from seqgen.skeleton import FINGERS
+from seqgen.skeleton import FINGERS, MCPS, PALM_M, hand_frame
 
 Array = np.ndarray
 Finger = tuple[int, int, int, int]
@@ -35,6 +37,15 @@ MCP_FLEXION, MCP_ABDUCTION, PIP_FLEXION, DIP_FLEXION = (tuple(range(first, 21, 4
 
 LOWEST: Shape = ((-15, 0, -20, -12, -15), (-20, -12, -8, -8), (-20, -10, -8, -8), (-20, -12, -8, -8), (-20, -18, -8, -8))
 HIGHEST: Shape = ((55, 62, 40, 56, 80), (95, 22, 110, 85), (95, 10, 110, 85), (95, 20, 110, 85), (95, 38, 110, 85))
+
+# Bones as shares of the hand's length: thumb metacarpal, then phalanges of thumb and fingers; 0.446 is wrist to middle MCP (Buchholz, Armstrong and Goldstein 1992).
+BONE_SHARES = ((0.251, 0.196, 0.158), (0.245, 0.143, 0.097), (0.266, 0.170, 0.108), (0.244, 0.165, 0.107), (0.204, 0.117, 0.093))
+# Annotated skeletons and hand models have the MCPs nearer to the fingers' webs than bones have: middle finger to palm is 0.85-0.95 there, 1.22 in bones. We lie between.
+FINGER_SCALE = 0.85
+# Thumb CMC and the MCPs at a 95 mm palm: the axial and lateral places of Buchholz et al., the thumb's brought out of the palm plane, and a flat palmar arch.
+BASES_MM = ((-22.0, 22.0, -13.0), (-24.0, 94.0, -5.5), (0.0, 95.0, 0.0), (20.0, 88.0, -1.0), (38.0, 77.5, -4.5))
+FINGER_ROLL = (-3.0, 0.0, 6.0, 14.0)  # degrees about the finger that turn its bending towards the scaphoid, where bent fingers point
+THUMB_REST = (45.0, 0.0, 80.0)  # degrees where the three CMC angles are zero: to the thumb's side, out of the palm plane, pronated (80 in Cooney et al. 1981)
 
 # The 33 grasps of the GRASP taxonomy (Feix et al. 2016), under their names there.
 GRASPS = {
@@ -73,7 +84,7 @@ GRASPS = {
     "inferior_pincer":         (( 34,  43,  18,   7,   2), ( 61,   0,  29,   9), ( 20,   0,  28,  18), ( 18,   3,  28,  18), ( 16,   8,  26,  16)),
 }
 
-# Counting; three also in the way that starts with the thumb. Two is `victory`, five with the fingers wide is `spread`.
+# Counting, two and three in two ways each: two also as `victory`, three also beginning with the thumb.
 COUNTING = {
     "count_0":                 (( 31,  50,  18,  14,  26), ( 55,   0,  55,  28), ( 62,   0,  52,  28), ( 64,   0,  54,  30), ( 62,   0,  54,  30)),
     "count_1":                 (( 39,  43,  20,  35,  45), (  3,   0,   5,   3), ( 82,   0,  98,  62), ( 84,   0,  98,  64), ( 80,   2,  94,  60)),
@@ -81,9 +92,10 @@ COUNTING = {
     "count_3":                 (( 50,  41,  25,  37,  44), (  2,   9,   4,   2), (  2,   0,   4,   2), (  5,   9,   6,   4), ( 72,   4,  88,  56)),
     "count_3_thumb":           (( -4,  18,   0,   0,   0), (  2,   9,   4,   2), (  2,  -5,   4,   2), ( 76,   0,  94,  60), ( 78,   3,  92,  58)),
     "count_4":                 (( 27,  20,  27,  56,  66), (  2,   9,   4,   2), (  2,   1,   4,   2), (  3,   8,   5,   3), (  3,  22,   5,   3)),
+    "count_5":                 (( -8,  18,  -3,   0,   0), (  0,  14,   2,   0), (  0,   2,   2,   0), (  0,  12,   2,   0), (  0,  26,   2,   0)),
 }
 
-# Letters of the American finger alphabet that are shapes of their own: V is `victory`, W is `count_3`, S is `fist`.
+# Letters of the American finger alphabet; S is `fist`, V `victory`, W `count_3`.
 ALPHABET = {
     "letter_a":                (( 29,  20,  -5,   2,   4), ( 85,  -3, 100,  65), ( 87,   0, 102,  68), ( 87,   0, 102,  68), ( 85,   2,  98,  65)),
     "letter_b":                (( 26,  17,  24,  54,  73), (  0,  -5,   2,   0), (  0,   0,   2,   0), (  0,  -1,   2,   0), (  0,  -2,   2,   0)),
@@ -133,8 +145,8 @@ GESTURES = {
 RELAXED = {
     "relaxed":                 (( 16,  36,   2,  12,  15), ( 20,   0,  28,  15), ( 26,   0,  34,  20), ( 30,   2,  36,  22), ( 32,   6,  36,  23)),
     "resting":                 (( 22,  42,   5,  18,  24), ( 32,  -1,  46,  27), ( 40,   0,  52,  32), ( 45,   1,  54,  34), ( 48,   4,  52,  34)),
-    "half_open":               ((  8,  36,   0,  10,  14), ( 14,   5,  18,  10), ( 16,   1,  20,  12), ( 17,   5,  20,  13), ( 16,  12,  20,  13)),
-    "slack":                   (( 18,  30,  -3,   8,  10), (  8,  -2,  20,  10), ( 14,   0,  26,  15), ( 18,   1,  28,  17), ( 18,   4,  26,  16)),
+    "half_open":               ((  8,  36,   0,  10,  14), ( 14,   7,  18,  10), ( 16,   0,  20,  12), ( 17,   9,  20,  13), ( 16,  19,  20,  13)),
+    "slack":                   (( 18,  30,  -3,   8,  10), (  8,   2,  20,  10), ( 14,  -1,  26,  15), ( 18,   6,  28,  17), ( 18,  14,  26,  16)),
 }
 
 SHAPES: dict[str, Shape] = GRASPS | COUNTING | ALPHABET | GESTURES | RELAXED
@@ -162,3 +174,66 @@ def within_limits(angles_rad: Float[Array, "*batch 21"], limits_rad: Float[Array
     sideways = limits_rad[:, MCP_ABDUCTION]
     inside[..., MCP_ABDUCTION] = np.clip(inside[..., MCP_ABDUCTION], freedom * sideways[0], freedom * sideways[1])
     return inside
+
+
+@dataclass(frozen=True)
+class HandBones:
+    """What does not move: thumb CMC and MCPs in the hand frame, three bones a digit from palm to tip, and the directions in which angles are zero."""
+
+    bases_m: Float[Array, "5 3"]
+    bones_m: Float[Array, "5 3"]
+    finger_roll_rad: Float[Array, "4"]
+    thumb_rest_rad: Float[Array, "3"]
+
+
+def nominal_bones() -> HandBones:
+    """The hand that the shapes were made for."""
+    bones_m = np.array(BONE_SHARES) * (FINGER_SCALE * PALM_M / 0.446)
+    return HandBones(framed_bases(np.array(BASES_MM) / 1e3), bones_m, np.radians(FINGER_ROLL), np.radians(THUMB_REST))
+
+
+def framed_bases(bases_m: Float[Array, "5 3"]) -> Float[Array, "5 3"]:
+    """Bases turned and scaled so that the hand frame they span is the identity, and the palm 95 mm."""
+    joints = np.zeros((1, 21, 3))
+    joints[0, [1, *MCPS]] = bases_m
+    return hand_frame(joints).normalise(joints)[0, [1, *MCPS]]
+
+
+def forward_kinematics(angles_rad: Float[Array, "*batch 21"], bones: HandBones) -> Float[Array, "*batch 21 3"]:
+    """The 21 joints, metres in the hand frame, of joint angles in the order of ANGLE_NAMES.
+
+    A digit bends in one plane: with `along` the way its first bone points and `bending` the way it bends, each bone points to cos(b) along + sin(b) bending,
+    b being the sum of the hinges before it.
+    """
+    along, bending = _digit_planes(angles_rad, bones)
+    fingers = angles_rad[..., 5:].reshape(*angles_rad.shape[:-1], 4, 4)
+    hinges = np.concatenate([angles_rad[..., None, 3:5], fingers[..., 2:]], -2)
+    bend = np.concatenate([np.zeros_like(hinges[..., :1]), np.cumsum(hinges, -1)], -1)[..., None]
+    segments = (np.cos(bend) * along[..., None, :] + np.sin(bend) * bending[..., None, :]) * bones.bones_m[:, :, None]
+    reached = np.concatenate([np.zeros_like(segments[..., :1, :]), np.cumsum(segments, -2)], -2)
+    digits = (bones.bases_m[:, None] + reached).reshape(*angles_rad.shape[:-1], 20, 3)
+    return np.concatenate([np.zeros_like(digits[..., :1, :]), digits], -2)
+
+
+def _digit_planes(angles_rad: Float[Array, "*batch 21"], bones: HandBones) -> tuple[Float[Array, "*batch 5 3"], Float[Array, "*batch 5 3"]]:
+    """For each digit the direction of its first bone, and the direction at right angles to it in which the digit bends."""
+    thumb, thumb_bending = _thumb_plane(angles_rad[..., :3], bones.thumb_rest_rad)
+    fingers = angles_rad[..., 5:].reshape(*angles_rad.shape[:-1], 4, 4)
+    flexion, abduction = fingers[..., 0], fingers[..., 1] * np.array([1.0, 1.0, -1.0, -1.0])  # about z: to the thumb's side
+    along = _about_y(-np.sin(abduction), np.cos(abduction) * np.cos(flexion), -np.cos(abduction) * np.sin(flexion), bones.finger_roll_rad)
+    bending = _about_y(np.zeros_like(flexion), -np.sin(flexion), -np.cos(flexion), bones.finger_roll_rad)
+    return np.concatenate([thumb[..., None, :], along], -2), np.concatenate([thumb_bending[..., None, :], bending], -2)
+
+
+def _about_y(x: Array, y: Array, z: Array, angle_rad: Array) -> Float[Array, "*batch 3"]:
+    """Vectors turned about the y axis: the palm's side (-z) goes to the thumb's side (-x)."""
+    return np.stack([x * np.cos(angle_rad) + z * np.sin(angle_rad), y, z * np.cos(angle_rad) - x * np.sin(angle_rad)], -1)
+
+
+def _thumb_plane(cmc_rad: Float[Array, "*batch 3"], rest_rad: Float[Array, "3"]) -> tuple[Float[Array, "*batch 3"], Float[Array, "*batch 3"]]:
+    """Direction of the thumb's metacarpal and the direction in which the thumb bends. The CMC is a saddle: across the palm, out of it, and a turn about the bone."""
+    side, out, turn = rest_rad[0] - cmc_rad[..., 0], rest_rad[1] + cmc_rad[..., 1], rest_rad[2] + cmc_rad[..., 2]
+    along = np.stack([-np.sin(side) * np.cos(out), np.cos(side) * np.cos(out), -np.sin(out)], -1)
+    across = np.stack([np.cos(side), np.sin(side), np.zeros_like(side)], -1)
+    back = np.stack([-np.sin(side) * np.sin(out), np.cos(side) * np.sin(out), np.cos(out)], -1)
+    return along, np.sin(turn)[..., None] * across - np.cos(turn)[..., None] * back

@@ -2,10 +2,8 @@
 
     subject (bones, range of motion, habits) ─> key poses (shapes as that subject does them) ─> movements (minimum jerk, by way of a pose) ─> rows
 
-Hand frame and units of `seqgen.skeleton`: metres, wrist at the origin, middle MCP at y = 95 mm, z out of the back of the hand, the thumb on the -x side.
-Rows lie along the movements by arc length, not by time, so that none is spent on a hand at rest.
-
-Each digit bends in one plane: `u` is the way its first bone points, `v` the way it bends, and bone k points to cos(b) u + sin(b) v, b being the sum of its hinges.
+Metres in the hand frame of `seqgen.skeleton`, 95 mm from wrist to middle MCP. Rows lie along the movements by arc length, not by time, so that none is spent on
+a hand at rest; rows whose digits run into one another are left out.
 """
 
 from dataclasses import dataclass
@@ -15,26 +13,32 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from seqgen.geometry import minimum_jerk
-from seqgen.poses.hand_shapes import DIP_FLEXION, FINGER_OF_ANGLE, MCP_FLEXION, PIP_FLEXION, SHAPES, limits_rad, shape_angles_rad, shape_rad, within_limits
-from seqgen.skeleton import FINGER_BONES, MCPS, PALM_M, TIPS, hand_frame
+from seqgen.poses.hand_shapes import (
+    DIP_FLEXION,
+    FINGER_OF_ANGLE,
+    MCP_FLEXION,
+    PIP_FLEXION,
+    SHAPES,
+    HandBones,
+    forward_kinematics,
+    framed_bases,
+    limits_rad,
+    nominal_bones,
+    shape_angles_rad,
+    shape_rad,
+    within_limits,
+)
+from seqgen.skeleton import FINGER_BONES, MCPS, TIPS
 
 Array = np.ndarray
 
-# Bones as shares of the hand's length: thumb metacarpal, then phalanges of thumb and fingers; 0.446 is wrist to middle MCP (Buchholz, Armstrong and Goldstein 1992).
-BONE_SHARES = ((0.251, 0.196, 0.158), (0.245, 0.143, 0.097), (0.266, 0.170, 0.108), (0.244, 0.165, 0.107), (0.204, 0.117, 0.093))
-# Annotated skeletons have the MCPs nearer to the finger's web than bones have: middle finger / palm is 0.85-0.95 there, 1.22 in bones. Subjects lie between.
-FINGER_SCALE = 0.85
-# Thumb CMC and the MCPs at a 95 mm palm: lengths and breadths of Buchholz et al., the trapezium brought forward out of the palm plane, and a flat palmar arch.
-BASES_MM = ((-22.0, 22.0, -13.0), (-24.0, 94.0, -5.5), (0.0, 95.0, 0.0), (20.0, 88.0, -1.0), (38.0, 77.5, -4.5))
-FINGER_ROLL = (-3.0, 0.0, 6.0, 14.0)  # degrees about the finger that turn its bending towards the scaphoid, where bent fingers meet
-THUMB_REST = (45.0, 0.0, 80.0)  # degrees: thumb metacarpal to its side, out of the palm plane, and pronated (Cooney et al. 1981), where the angles are zero
-
 MIXED_SHARE = 0.25  # key poses that take some fingers from another shape
+FREEDOM = np.array([0.8] * 5 + [1.0, 0.4, 1.0, 0.4] * 4)  # how far each angle strays from its shape: little sideways, where fingers hold one another
 MINIMUM_GAP_M = 0.008  # between the middle lines of two digits' bones
-PALM_DEPTH_M = 0.009  # nothing of the fingers comes nearer to the palm plane inside the palm
+PALM_DEPTH_M = 0.009  # nothing of the digits comes nearer to the palm plane inside the palm
 CONTACT_M = 0.025  # a thumb tip nearer than this to a joint of a finger touches it
+CONTACT_GAP_M = 0.012  # the flesh between a thumb tip and what it touches
 PATH_SAMPLES = 25
-FREEDOM = np.array([0.8] * 5 + [1.0, 0.4, 1.0, 0.4] * 4)  # how much of a subject's habit and noise each angle has: little sideways, where fingers hold one another
 
 
 @dataclass(frozen=True)
@@ -50,114 +54,64 @@ class SynthesisedPoses:
 
 @dataclass(frozen=True)
 class Subject:
-    """One hand and its habits. `enslaving` (5, 5) is how much each finger's flexion follows each; `dip_slope` how the DIP follows a PIP that departs from its shape."""
+    """One hand and its habits. `enslaving`: how much each finger's flexion follows each; `dip_slope`: how the DIP follows a PIP that departs from its shape."""
 
-    bases_m: Float[Array, "5 3"]
-    bones_m: Float[Array, "5 3"]
-    finger_roll_rad: Float[Array, "4"]
-    thumb_rest_rad: Float[Array, "3"]
+    bones: HandBones
     limits_rad: Float[Array, "2 21"]
     habit_rad: Float[Array, "21"]
-    enslaving: Float[Array, "5 5"]
-    dip_slope: float
     noise_rad: float
+    enslaving: Float[Array, "4 4"]
+    dip_slope: float
     spacing_m: float
 
 
-def _enslaving(strength: float) -> Float[Array, "5 5"]:
-    """Thumb and index move alone; middle, ring and pinky take a share of their neighbours' flexion, the ring the most (Zatsiorsky et al. 2000)."""
-    share = strength * np.array([[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0.3, 0, 0.7, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0]])
-    return np.diag(1.0 - share.sum(1)) + share
-
-
-def nominal_subject() -> Subject:
-    """The hand that the shapes were made for, without habits or noise."""
-    bones = np.array(BONE_SHARES) * (FINGER_SCALE * PALM_M / 0.446)
-    bases = np.array(BASES_MM) / 1e3
-    return Subject(
-        _framed(bases), bones, np.radians(FINGER_ROLL), np.radians(THUMB_REST), limits_rad(), np.zeros(21), _enslaving(0.0), dip_slope=2 / 3, noise_rad=0.0, spacing_m=0.003
-    )
-
-
-def _framed(bases_m: Float[Array, "5 3"]) -> Float[Array, "5 3"]:
-    """Bases turned and scaled so that the hand frame they span is the identity."""
-    joints = np.zeros((1, 21, 3))
-    joints[0, [1, *MCPS]] = bases_m
-    return hand_frame(joints).normalise(joints)[0, [1, *MCPS]]
-
-
 def draw_subject(rng: np.random.Generator) -> Subject:
-    """A subject: all fingers 6 % longer or shorter, single bones 2-3 %, ranges of motion up to 15 % smaller than the limits, habitual angles off by 3 degrees."""
-    nominal = nominal_subject()
-    finger_scale = np.clip(rng.normal(1.0, 0.06), 0.88, 1.15) * rng.normal(1.0, 0.02, (5, 1))
-    limits = nominal.limits_rad * rng.uniform(0.85, 1.0, (2, 21))
+    """A subject: ranges of motion up to 15 % smaller than the limits, habitual angles off by 3 degrees, repetitions by 2-5 degrees."""
     return Subject(
-        bases_m=_framed(nominal.bases_m * rng.normal(1.0, 0.03, (5, 1)) + rng.normal(0.0, 0.0008, (5, 3))),
-        bones_m=nominal.bones_m * finger_scale * rng.normal(1.0, 0.02, (5, 3)),
-        finger_roll_rad=nominal.finger_roll_rad + np.radians(rng.normal(0.0, 2.0, 4)),
-        thumb_rest_rad=nominal.thumb_rest_rad + np.radians(rng.normal(0.0, 3.0, 3)),
-        limits_rad=limits,
-        habit_rad=np.radians(rng.normal(0.0, 3.0, 21)) * FREEDOM,
+        bones=_draw_bones(rng),
+        limits_rad=limits_rad() * rng.uniform(0.85, 1.0, (2, 21)),
+        habit_rad=np.radians(rng.normal(0.0, 3.0, 21)),
+        noise_rad=float(np.radians(rng.uniform(2.0, 5.0))),
         enslaving=_enslaving(rng.uniform(0.02, 0.1)),
         dip_slope=float(rng.uniform(0.5, 0.8)),
-        noise_rad=float(np.radians(rng.uniform(2.0, 5.0))),
         spacing_m=float(rng.uniform(0.0025, 0.0035)),
     )
 
 
-def forward_kinematics(angles_rad: Float[Array, "*batch 21"], subject: Subject) -> Float[Array, "*batch 21 3"]:
-    """The 21 joints, metres in the hand frame, of joint angles in the order of ANGLE_NAMES."""
-    along, bending = _digit_planes(angles_rad, subject)
-    fingers = angles_rad[..., 5:].reshape(*angles_rad.shape[:-1], 4, 4)
-    hinges = np.concatenate([angles_rad[..., None, 3:5], fingers[..., 2:]], -2)
-    bend = np.concatenate([np.zeros_like(hinges[..., :1]), np.cumsum(hinges, -1)], -1)[..., None]
-    bones = (np.cos(bend) * along[..., None, :] + np.sin(bend) * bending[..., None, :]) * subject.bones_m[:, :, None]
-    joints = np.zeros((*angles_rad.shape[:-1], 21, 3))
-    digits = joints[..., 1:, :].reshape(*angles_rad.shape[:-1], 5, 4, 3)
-    digits[..., 0, :] = subject.bases_m
-    digits[..., 1:, :] = subject.bases_m[:, None] + np.cumsum(bones, -2)
-    joints[..., 1:, :] = digits.reshape(*angles_rad.shape[:-1], 20, 3)
-    return joints
+def _draw_bones(rng: np.random.Generator) -> HandBones:
+    """Bones of a subject: all digits 6 % longer or shorter, each one and each bone 2 % more; bases off by 1-3 mm, zero directions by 2-3 degrees."""
+    nominal = nominal_bones()
+    longer = np.clip(rng.normal(1.0, 0.06), 0.88, 1.15) * rng.normal(1.0, 0.02, (5, 1)) * rng.normal(1.0, 0.02, (5, 3))
+    return HandBones(
+        bases_m=framed_bases(nominal.bases_m * rng.normal(1.0, 0.03, (5, 1)) + rng.normal(0.0, 0.0008, (5, 3))),
+        bones_m=nominal.bones_m * longer,
+        finger_roll_rad=nominal.finger_roll_rad + np.radians(rng.normal(0.0, 2.0, 4)),
+        thumb_rest_rad=nominal.thumb_rest_rad + np.radians(rng.normal(0.0, 3.0, 3)),
+    )
 
 
-def _digit_planes(angles_rad: Float[Array, "*batch 21"], subject: Subject) -> tuple[Float[Array, "*batch 5 3"], Float[Array, "*batch 5 3"]]:
-    """For each digit the direction of its first bone, and the direction at right angles to it in which the digit bends."""
-    thumb, thumb_bending = _thumb_plane(angles_rad[..., :3], subject.thumb_rest_rad)
-    fingers = angles_rad[..., 5:].reshape(*angles_rad.shape[:-1], 4, 4)
-    flexion, abduction = fingers[..., 0], fingers[..., 1] * np.array([1.0, 1.0, -1.0, -1.0])  # about z: to the thumb's side
-    along = _about_y(-np.sin(abduction), np.cos(abduction) * np.cos(flexion), -np.cos(abduction) * np.sin(flexion), subject.finger_roll_rad)
-    bending = _about_y(np.zeros_like(flexion), -np.sin(flexion), -np.cos(flexion), subject.finger_roll_rad)
-    return np.concatenate([thumb[..., None, :], along], -2), np.concatenate([thumb_bending[..., None, :], bending], -2)
-
-
-def _about_y(x: Array, y: Array, z: Array, angle_rad: Array) -> Float[Array, "*batch 3"]:
-    """Vectors turned about the y axis: the palm's side (-z) goes to the thumb's side (-x)."""
-    return np.stack([x * np.cos(angle_rad) + z * np.sin(angle_rad), y, z * np.cos(angle_rad) - x * np.sin(angle_rad)], -1)
-
-
-def _thumb_plane(cmc_rad: Float[Array, "*batch 3"], rest_rad: Float[Array, "3"]) -> tuple[Float[Array, "*batch 3"], Float[Array, "*batch 3"]]:
-    """Direction of the thumb's metacarpal and the direction in which the thumb bends. The CMC is a saddle: across the palm, out of it, and a turn about the bone."""
-    side, out, turn = rest_rad[0] - cmc_rad[..., 0], rest_rad[1] + cmc_rad[..., 1], rest_rad[2] + cmc_rad[..., 2]
-    along = np.stack([-np.sin(side) * np.cos(out), np.cos(side) * np.cos(out), -np.sin(out)], -1)
-    across = np.stack([np.cos(side), np.sin(side), np.zeros_like(side)], -1)
-    back = np.stack([-np.sin(side) * np.sin(out), np.cos(side) * np.sin(out), np.cos(out)], -1)
-    return along, np.sin(turn)[..., None] * across - np.cos(turn)[..., None] * back
+def _enslaving(strength: float) -> Float[Array, "4 4"]:
+    """The index moves alone; middle, ring and pinky take a share of their neighbours' flexion, the ring the most (Zatsiorsky, Li and Latash 2000)."""
+    share = strength * np.array([[0.0, 0.0, 0.0, 0.0], [0.3, 0.0, 0.7, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]])
+    return np.diag(1.0 - share.sum(1)) + share
 
 
 def _key_poses(num_keys: int, subject: Subject, rng: np.random.Generator) -> Float[Array, "keys 21"]:
     """Shapes in random order as the subject does them this time: no shape twice in a row, some mixed of two, each with its own vigour and noise."""
     shapes = shape_angles_rad()
     chosen = np.cumsum(rng.integers(1, len(shapes), num_keys)) % len(shapes)
-    mixed = (rng.random((num_keys, 1)) < MIXED_SHARE) & (rng.random((num_keys, 5)) < 0.5)
     other = rng.integers(len(shapes), size=num_keys)
-    angles = np.where(mixed[:, FINGER_OF_ANGLE], shapes[other], shapes[chosen])
-    angles = angles * rng.normal(1.0, 0.05, (num_keys, 1)) + subject.habit_rad + rng.normal(0.0, subject.noise_rad, angles.shape) * FREEDOM
-    angles[:, DIP_FLEXION] += subject.dip_slope * (angles - shapes[chosen])[:, PIP_FLEXION] * ~mixed[:, 1:]
+    mixed = (rng.random((num_keys, 1)) < MIXED_SHARE) & (rng.random((num_keys, 5)) < 0.5)
+    meant = np.where(mixed[:, FINGER_OF_ANGLE], shapes[other], shapes[chosen])
+    vigour = rng.normal(0.0, 0.05, (num_keys, 1))
+    strays = FREEDOM * (vigour * meant + subject.habit_rad + rng.normal(0.0, subject.noise_rad, meant.shape))
+    strays[:, DIP_FLEXION] += subject.dip_slope * strays[:, PIP_FLEXION]
+    angles = meant + strays
     for flexion in (MCP_FLEXION, PIP_FLEXION, DIP_FLEXION):
-        angles[:, flexion] = angles[:, flexion] @ subject.enslaving[1:, 1:].T
+        angles[:, flexion] = np.einsum("fg,kg->kf", subject.enslaving, angles[:, flexion])
     angles = within_limits(angles, subject.limits_rad)
-    touching = ~mixed.any(1)
-    angles[touching] = _with_contacts(angles[touching], chosen[touching], subject)
+    pure = ~mixed.any(1)
+    angles[pure] = _with_contacts(angles[pure], chosen[pure], subject)
     return angles
 
 
@@ -165,26 +119,27 @@ def _with_contacts(angles_rad: Float[Array, "keys 21"], chosen: Int[Array, "keys
     """Where the shape's thumb touches a finger, the subject's does too, whatever the bones and the noise: damped Gauss-Newton steps on the thumb's five angles."""
     touched, offset = _contacts()
     touches = (np.linalg.norm(offset[:, 1], axis=-1) < CONTACT_M)[chosen, None]
-    weight, rows, angles = np.array([0.3, 1.0])[:, None], np.arange(len(chosen)), angles_rad.copy()
+    weight, rows, angles = np.array([0.3, 1.0])[:, None], np.arange(len(chosen)), angles_rad.copy()  # the tip counts, the IP keeps the thumb's attitude
     for _ in range(3):
-        joints = forward_kinematics(angles, subject)
+        joints = forward_kinematics(angles, subject.bones)
         missing = (joints[rows, None, touched[chosen]] + offset[chosen] - joints[:, 3:5]) * weight
         nudged = np.repeat(angles[:, None], 5, 1)
         nudged[:, range(5), range(5)] += 1e-4
-        slopes = ((forward_kinematics(nudged, subject) - joints[:, None])[:, :, 3:5] * weight / 1e-4).reshape(-1, 5, 6)
-        normal = slopes @ slopes.swapaxes(1, 2) + 1e-5 * np.eye(5)
-        angles[:, :5] += touches * np.linalg.solve(normal, slopes @ missing.reshape(-1, 6, 1))[..., 0]
+        slopes = ((forward_kinematics(nudged, subject.bones) - joints[:, None])[:, :, 3:5] * weight / 1e-4).reshape(-1, 5, 6)
+        normal = np.einsum("kai,kbi->kab", slopes, slopes) + 1e-5 * np.eye(5)
+        wanted = np.einsum("kai,ki->ka", slopes, missing.reshape(-1, 6))
+        angles[:, :5] += touches * np.linalg.solve(normal, wanted[..., None])[..., 0]
         angles = within_limits(angles, subject.limits_rad)
     return angles
 
 
 def _contacts() -> tuple[Int[Array, "shapes"], Float[Array, "shapes 2 3"]]:
-    """Of each shape the finger joint nearest to the thumb's tip, and where the thumb's IP and tip are from it; 12 mm at least, for the flesh between."""
-    joints = forward_kinematics(shape_angles_rad(), nominal_subject())
+    """Of each shape the finger joint nearest to the thumb's tip, and where the thumb's IP and tip are from it."""
+    joints = forward_kinematics(shape_angles_rad(), nominal_bones())
     gaps = np.linalg.norm(joints[:, 5:] - joints[:, 4:5], axis=-1)
     touched = 5 + gaps.argmin(1)
     offset = joints[:, 3:5] - joints[np.arange(len(joints)), touched][:, None]
-    return touched, offset * np.maximum(1.0, 0.012 / gaps.min(1))[:, None, None]
+    return touched, offset * np.maximum(1.0, CONTACT_GAP_M / gaps.min(1))[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -222,7 +177,7 @@ def _even_times(movements: _Movements, subject: Subject, rng: np.random.Generato
     """Movement and time of rows that lie the subject's spacing apart, give or take a fifth from movement to movement, in mean joint distance."""
     num = len(movements.start_rad)
     which, time = np.repeat(np.arange(num), PATH_SAMPLES), np.tile(np.linspace(0.0, 1.0, PATH_SAMPLES), num)
-    joints = forward_kinematics(movements.angles_at(which, time), subject).reshape(num, PATH_SAMPLES, 21, 3)
+    joints = forward_kinematics(movements.angles_at(which, time), subject.bones).reshape(num, PATH_SAMPLES, 21, 3)
     steps = np.linalg.norm(np.diff(joints, axis=1), axis=-1).mean(-1)
     length = np.concatenate([np.zeros((num, 1)), np.cumsum(steps, 1)], 1)
     spacing = subject.spacing_m * rng.uniform(0.8, 1.2, num)
@@ -271,7 +226,7 @@ def _stretch(num_keys: int, subject: Subject, rng: np.random.Generator) -> Synth
     movements = _movements(_key_poses(num_keys, subject, rng), rng)
     which, time = _even_times(movements, subject, rng)
     angles = within_limits(movements.angles_at(which, time), subject.limits_rad)
-    joints = forward_kinematics(angles, subject)
+    joints = forward_kinematics(angles, subject.bones)
     clear = clear_of_itself(joints)
     starts = np.diff(which, prepend=-1).astype(bool) | ~np.concatenate([[True], clear[:-1]])
     movement = np.cumsum(starts)[clear].astype(np.int32)

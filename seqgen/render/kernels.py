@@ -32,7 +32,7 @@ _QUARTERS = wp.constant(float(QUARTERS))
 @no_type_check
 @wp.struct
 class ScreenVertex:
-    """A vertex on the picture: its place in steps of 1/4096 px, and what is linear there: weight (1/z, or 1 for weak perspective) and weight * z.
+    """A vertex on the picture: its place in steps of 1/4096 px, its weight where things are interpolated (1/z, or 1 for weak perspective), its z.
 
     Weight 0 says that the vertex cannot be drawn, and no triangle that has it.
     """
@@ -92,10 +92,8 @@ def project(
     p = vertices[frame, i]
     k = intrinsics[frame]
     weight = wp.float32(1.0)
-    depth = p[2]
     if perspective:
         weight = wp.float32(0.0)
-        depth = wp.float32(1.0)
         if p[2] > _NEAR_M:
             weight = 1.0 / p[2]
     x = k[0, 0] * p[0] * weight + k[0, 2]
@@ -105,7 +103,7 @@ def project(
         vertex.x = int(wp.rint(x * _SUBPIXELS))
         vertex.y = int(wp.rint(y * _SUBPIXELS))
         vertex.weight = weight
-        vertex.depth = depth
+        vertex.depth = p[2]
         # a pixel's samples lie less than half a pixel from its centre, so those up to x belong at most to the next pixel
         wp.atomic_min(boxes, frame, 0, vertex.x >> _SHIFT)
         wp.atomic_min(boxes, frame, 1, vertex.y >> _SHIFT)
@@ -126,9 +124,9 @@ def twice_area(a: ScreenVertex, b: ScreenVertex, x: wp.int32, y: wp.int32):
 
 @no_type_check
 @wp.func
-def sample_key(depth: wp.float32, face: wp.int32):
-    """Orders samples by depth, then by face. The bits of a positive float order like an integer, those of a negative one the other way round."""
-    bits = wp.cast(depth, wp.uint32)
+def sample_key(rank: wp.float32, face: wp.int32):
+    """Orders samples by rank, then by face. The bits of a positive float order like an integer, those of a negative one the other way round."""
+    bits = wp.cast(rank, wp.uint32)
     if (bits & _SIGN) == wp.uint32(0):
         bits = bits | _SIGN
     else:
@@ -141,6 +139,7 @@ def sample_key(depth: wp.float32, face: wp.int32):
 def rasterise(
     screen: wp.array2d(dtype=ScreenVertex),
     faces: wp.array(dtype=wp.vec3i),
+    perspective: wp.bool,
     shift: wp.int32,
     offset: wp.int32,
     keys: wp.array3d(dtype=wp.uint64),
@@ -156,6 +155,12 @@ def rasterise(
     area = twice_area(b, c, a.x, a.y)
     if area <= wp.int64(0):
         return
+    # what is linear on the picture and grows with depth: -1/z, or z itself for weak perspective
+    ranks = wp.vec3(a.depth, b.depth, c.depth)
+    if perspective:
+        ranks = -wp.vec3(a.weight, b.weight, c.weight)
+    ranks = ranks / float(area)
+
     step = 1 << shift
     column_low = wp.max((wp.min(a.x, wp.min(b.x, c.x)) - offset + step - 1) >> shift, 0)
     row_low = wp.max((wp.min(a.y, wp.min(b.y, c.y)) - offset + step - 1) >> shift, 0)
@@ -174,11 +179,8 @@ def rasterise(
         for column in range(column_low, column_high + 1):
             edge_c = area - edge_a - edge_b
             if (edge_a | edge_b | edge_c) >= wp.int64(0):
-                u = float(edge_a)
-                v = float(edge_b)
-                w = float(edge_c)
-                depth = (u * a.depth + v * b.depth + w * c.depth) / (u * a.weight + v * b.weight + w * c.weight)
-                wp.atomic_min(keys, frame, row, column, sample_key(depth, face))
+                rank = float(edge_a) * ranks[0] + float(edge_b) * ranks[1] + float(edge_c) * ranks[2]
+                wp.atomic_min(keys, frame, row, column, sample_key(rank, face))
             edge_a += right_a
             edge_b += right_b
         row_a += down_a
@@ -307,7 +309,7 @@ def resolve(
                 b = screen[frame, corners[1]]
                 c = screen[frame, corners[2]]
                 shares = corner_shares(a, b, c, x << _SHIFT, y << _SHIFT)
-                depth = shares[0] * (a.depth / a.weight) + shares[1] * (b.depth / b.weight) + shares[2] * (c.depth / c.weight)
+                depth = shares[0] * a.depth + shares[1] * b.depth + shares[2] * c.depth
                 part = part_at(surface, face, shares)
             for i in range(samples):
                 for j in range(samples):

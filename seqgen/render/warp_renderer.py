@@ -54,7 +54,7 @@ class WarpRenderer:
         width, height = scene.camera.size
         keys = self._buffer(name, (screen.shape[0], height * samples, width * samples), wp.uint64)
         keys.fill_(kernels.EMPTY)
-        self._launch(kernels.rasterise, (screen.shape[0], faces.shape[0]), screen, faces, *_grid(samples), keys)
+        self._launch(kernels.rasterise, (screen.shape[0], faces.shape[0]), screen, faces, scene.camera.kind == "perspective", *_grid(samples), keys)
         return keys
 
     def _resolve(self, scene: Scene, drawn: tuple) -> Frames:
@@ -128,11 +128,10 @@ def _open_device(name: str) -> wp.Device:
         wp.config.kernel_cache_dir = os.path.join(os.environ["SEQGEN_CACHE"], "warp")
     with _silence() if name == "cpu" else contextlib.nullcontext():
         wp.init()
-    try:
-        return wp.get_device(name)
-    except (ValueError, RuntimeError) as error:
-        found = ", ".join(device.alias for device in wp.get_devices())
-        raise UserError(f"device {name}: Warp looked for it with the CUDA driver and found only {found}; use one of these, or install the driver") from error
+    found = [device.alias for device in wp.get_devices()]
+    if name not in found and not (name == "cuda" and wp.is_cuda_available()):
+        raise UserError(f"device {name}: Warp looked for it, by the CUDA driver, and found only {', '.join(found)}; use one of these or install the driver")
+    return wp.get_device(name)
 
 
 @contextlib.contextmanager

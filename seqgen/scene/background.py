@@ -21,7 +21,7 @@ from seqgen.splits import SPLITS, SplitConfig, SplitName
 
 Array = np.ndarray
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-NUM_TEXTURES = 60
+NUM_TEXTURES = 16
 TEXTURE_SIZE = (480, 360)
 MAX_PHOTO_PX = 1600
 BUILT_IN_PHOTOS = {  # with whom to name
@@ -95,13 +95,15 @@ def draw_texture(rng: np.random.Generator) -> UInt8[Array, "height width 3"]:
     frequency[0, 0] = 1.0 / max(TEXTURE_SIZE)
     fields = []
     for _ in range(3):
-        spectrum = np.exp(2j * np.pi * rng.random(frequency.shape)) / frequency ** rng.uniform(0.9, 1.5)
+        spectrum = np.exp(2j * np.pi * rng.random(frequency.shape)) / frequency ** rng.uniform(1.0, 1.8)
         field = np.fft.irfft2(spectrum, s=(height, width))
         fields.append((field - field.mean()) / field.std())
-    mean, axes = rng.uniform(60, 190, 3), rng.normal(0, 1, (3, 3)) * np.array([45.0, 20.0, 12.0])[:, None]
+    grey, tint = rng.uniform(60, 190), rng.normal(0, 14, 3)
+    light = rng.uniform(20, 48) * (1 + rng.normal(0, 0.12, 3))  # most of a scene's contrast is in lightness (Ruderman et al. 1998)
+    axes = np.stack([light, rng.normal(0, 9, 3), rng.normal(0, 6, 3)])
     if rng.random() < 0.4:  # things with edges: a few levels instead of a slope
         fields[0] = np.round(fields[0] * rng.uniform(0.8, 2.0))
-    return np.clip(mean + np.stack(fields, -1) @ axes, 0, 255).round().astype(np.uint8)
+    return np.clip(grey + tint + np.stack(fields, -1) @ axes, 0, 255).round().astype(np.uint8)
 
 
 def draw_background(photos: list[PhotoRef], config: BackgroundConfig, *, size: tuple[int, int], frames: int, fps: float, rng: np.random.Generator) -> tuple[Background, PhotoRef]:

@@ -8,13 +8,14 @@ from scipy.sparse import csr_matrix
 
 from seqgen.hand.model import HandModel
 from seqgen.scene.scene import Surface
+from seqgen.scene.wrist import dome_faces, dome_sources, dome_vertices, oriented_loop
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class SurfaceTemplate:
-    """What of a hand's surface does not move. One vertex, the wrist loop's middle, is added where the model is open."""
+    """What of a hand's surface does not move. Where the model is open at the wrist it is closed by a dome, whose vertices follow the model's own."""
 
     faces: Int32[Array, "faces 3"]
     corner_parts: UInt8[Array, "faces 3"]
@@ -25,8 +26,8 @@ class SurfaceTemplate:
     def surface(self, vertices_m: Float32[Array, "frames vertices 3"], colours: Float32[Array, "vertices 3"]) -> Surface:
         """The drawable surface of posed vertices of the model, painted with linear albedo."""
         if len(self.wrist_loop):
-            vertices_m = np.concatenate([vertices_m, vertices_m[:, self.wrist_loop].mean(1, keepdims=True)], 1)
-            colours = np.concatenate([colours, colours[self.wrist_loop].mean(0, keepdims=True)])
+            vertices_m = np.concatenate([vertices_m, dome_vertices(vertices_m, self.wrist_loop)], 1)
+            colours = np.concatenate([colours, colours[dome_sources(self.wrist_loop)]])
         return Surface(vertices_m, self.normals(vertices_m), self.faces, self.corner_parts, self.corner_weights, colours)
 
     def normals(self, vertices_m: Float32[Array, "frames vertices 3"]) -> Float32[Array, "frames vertices 3"]:
@@ -40,21 +41,12 @@ class SurfaceTemplate:
 
 
 def surface_template(model: HandModel) -> SurfaceTemplate:
-    """The template of a hand model, its wrist closed with a fan over the loop."""
-    faces, weights = model.faces, model.skinning_weights
-    if len(model.wrist_loop):
-        faces = np.concatenate([faces, _fan(model.wrist_loop, faces, middle=len(weights))])
-        weights = np.concatenate([weights, np.eye(1, 16, dtype=np.float32)])
+    """The template of a hand model."""
+    faces, weights, loop = model.faces, model.skinning_weights, oriented_loop(model.wrist_loop, model.faces)
+    if len(loop):
+        faces = np.concatenate([faces, dome_faces(loop, first=len(weights))])
+        weights = np.concatenate([weights, np.eye(1, 16, dtype=np.float32).repeat(len(dome_sources(loop)), 0)])
     candidates = weights.argmax(1)[faces]
     corner_weights = np.take_along_axis(weights[faces], candidates[:, None, :], 2)
     touches = csr_matrix((np.ones(faces.size, np.float32), (faces.ravel(), np.repeat(np.arange(len(faces)), 3))), shape=(len(weights), len(faces)))
-    return SurfaceTemplate(faces.astype(np.int32), (candidates + 1).astype(np.uint8), corner_weights.astype(np.float32), model.wrist_loop, touches)
-
-
-def _fan(loop: Int32[Array, "loop"], faces: Int32[Array, "faces 3"], *, middle: int) -> Int32[Array, "loop 3"]:
-    """Triangles from the loop's edges to one vertex, wound against the faces they join so that the outside stays outside."""
-    edges = {(int(f[i]), int(f[(i + 1) % 3])) for f in faces for i in range(3)}
-    following = np.roll(loop, -1)
-    forwards = (int(loop[0]), int(following[0])) in edges
-    first, second = (following, loop) if forwards else (loop, following)
-    return np.stack([first, second, np.full(len(loop), middle)], 1).astype(np.int32)
+    return SurfaceTemplate(faces.astype(np.int32), (candidates + 1).astype(np.uint8), corner_weights.astype(np.float32), loop, touches)

@@ -18,7 +18,9 @@ from seqgen.geometry import matrix_from_axis_angle, minimum_jerk, random_rotatio
 Array = np.ndarray
 Viewpoint = Literal["third_person", "egocentric"]
 NOMINAL_DISTANCE_M = 0.5  # of the wrist in a weak-perspective camera, which cannot know it
-PLACING_ROUNDS = 12
+PLACING_ROUNDS = 40
+NEAREST_M = 0.1  # no part of the hand is placed nearer to a pinhole than this
+FOREARM_CONE_RAD = np.radians(50.0)  # no clip starts with the camera this near to the forearm's axis
 
 
 class CameraConfig(Section):
@@ -26,7 +28,7 @@ class CameraConfig(Section):
     """perspective: a pinhole with a drawn field of view; weak_perspective: scale and shift alone, as in the SeqHAND paper"""
     egocentric: float = Field(0.5, ge=0, le=1)
     """share of clips seen from the hand owner's own head; the others are seen from anywhere"""
-    fov_deg: tuple[float, float] = (35.0, 70.0)
+    fov_deg: tuple[float, float] = (30.0, 60.0)
     """field of view across the shorter side, least and most (perspective)"""
     outline: tuple[float, float] = (0.45, 0.72)
     """longer side of the hand's outline, as a share of the shorter side of the picture, least and most"""
@@ -60,7 +62,10 @@ class Placement:
 def draw_view(config: CameraConfig, *, frames: int, fps: float, rng: np.random.Generator) -> View:
     """Directions and their change over the clip."""
     viewpoint: Viewpoint = "egocentric" if rng.random() < config.egocentric else "third_person"
-    start = _egocentric_rotation(rng) if viewpoint == "egocentric" else random_rotation(rng)
+    draw_rotation = _egocentric_rotation if viewpoint == "egocentric" else random_rotation
+    start = draw_rotation(rng)
+    while _shows_forearm_end(start):
+        start = draw_rotation(rng)
     turn = np.radians(config.turn_deg_s) * (frames - 1) / fps * rng.standard_normal(3) / np.sqrt(3)
     way = _eased(frames)
     camera_from_hand = slerp(start, matrix_from_axis_angle(turn) @ start, way)
@@ -86,12 +91,13 @@ def _place_pinhole(outlines: Array, extents: Array, middles: Array, fov: float, 
     """Move each end's outline until its box is as drawn (a few rounds of proportional correction), then glide in pixels and log-depth."""
     matrix = intrinsics_from_fov(fov, size)
     focal, centre = matrix[0, 0], matrix[:2, 2]
-    wrist = np.stack([np.zeros(2), np.zeros(2), focal * np.ptp(outlines[..., :2], axis=1).max(1) / extents], 1)
+    nearest_m = NEAREST_M - outlines[..., 2].min(1)
+    wrist = np.stack([np.zeros(2), np.zeros(2), np.maximum(focal * np.ptp(outlines[..., :2], axis=1).max(1) / extents, 2 * nearest_m)], 1)
     for _ in range(PLACING_ROUNDS):
         points = outlines + wrist[:, None]
-        pixels = focal * points[..., :2] / np.maximum(points[..., 2:], 1e-3) + centre
+        pixels = focal * points[..., :2] / points[..., 2:] + centre
         box_middle, box_extent = (pixels.max(1) + pixels.min(1)) / 2, np.ptp(pixels, axis=1).max(1)
-        wrist[:, 2] *= box_extent / extents
+        wrist[:, 2] = np.maximum(wrist[:, 2] * np.clip(box_extent / extents, 0.7, 1.4), nearest_m)
         wrist[:, :2] += (middles - box_middle) / focal * wrist[:, 2:]
     seen, depth = wrist[:, :2] / wrist[:, 2:], np.log(wrist[:, 2])
     depths = np.exp(depth[0] + way * (depth[1] - depth[0]))[:, None]
@@ -114,12 +120,17 @@ def _place_weak(outlines: Array, extents: Array, middles: Array, fov: float, siz
 
 def _egocentric_rotation(rng: np.random.Generator) -> Float[Array, "3 3"]:
     """A hand held out before its owner's eyes: fingers forwards and up, from thumb down over palm down and thumb up to palm up."""
-    away = np.array([rng.normal(0, 0.35), rng.normal(-0.45, 0.3), 0.85])
+    away = np.array([rng.normal(0, 0.4), rng.normal(-0.9, 0.2), rng.normal(0.4, 0.3)])
     y = away / np.linalg.norm(away)
     up = np.array([0.0, -1.0, 0.0]) - (-y[1]) * y
     z = up / np.linalg.norm(up)
     palm_down = np.stack([np.cross(y, z), y, z], 1)
     return palm_down @ matrix_from_axis_angle(np.array([0.0, np.radians(rng.uniform(-60.0, 180.0)), 0.0]))
+
+
+def _shows_forearm_end(camera_from_hand: Float[Array, "3 3"]) -> bool:
+    """Whether the camera looks into the end of the forearm, where an arm would be in the way."""
+    return camera_from_hand[2, 1] > np.cos(FOREARM_CONE_RAD)
 
 
 def _draw_camera_motion(viewpoint: Viewpoint, way: Array, rng: np.random.Generator) -> Float[Array, "frames 4 4"]:
