@@ -9,17 +9,25 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from seqgen.errors import UserError
 
 
 class Section(BaseModel):
-    """The base of every config record: frozen, nothing unknown, nothing coerced from the wrong type, defaults checked."""
+    """The base of every config record: frozen, nothing unknown, nothing coerced from the wrong type, numbers finite, defaults checked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: Any) -> Any:
+        annotation = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+            raise ValueError("input should not be true or false")
+        return value
 
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -33,6 +41,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such config file; `seqgen config list` names the shipped ones") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, not a TOML file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
 
@@ -94,7 +104,11 @@ def _explain(error: ValidationError, model: type[Section], where: str) -> str:
     first = error.errors()[0]
     dotted = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key {dotted}{_nearest(dotted, [name for name, *_ in field_table(model)])}"
+        if isinstance(first["input"], dict) and first["input"]:
+            dotted += f".{next(iter(first['input']))}"
+        names = [name for name, *_ in field_table(model)]
+        sections = [] if "." in dotted else [name for name in model.model_fields if name not in names]
+        return f"{where}: unknown key {dotted}{_nearest(dotted, [*names, *sections])}"
     got = json.dumps(first["input"], default=str)
     message = first["msg"][0].lower() + first["msg"][1:]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -1,20 +1,28 @@
 """Files that are whole or not there: written aside, flushed, renamed. And the folder for what can be made again."""
 
 import hashlib
+import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+PARTIAL_GLOB = ".*.partial-*"  # what a killed process leaves behind
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to; it becomes `path` when the block ends well, and is removed when it does not."""
+    """A path beside `path` to write a file or a folder to; it becomes `path` when the block ends well, and is removed when it does not.
+
+    Random digits beside the process id: two nodes of a cluster (or two containers) may have the same process id and retry the same work.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    aside = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield aside
         for file in [aside, *aside.rglob("*")] if aside.is_dir() else [aside]:
@@ -23,6 +31,12 @@ def written_aside(path: Path) -> Iterator[Path]:
         flush_to_disk(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON with the order of its keys kept, whole or not at all. NaN and infinities are refused: other readers stumble over them."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def flush_to_disk(path: Path) -> None:
@@ -54,9 +68,9 @@ def cache_folder() -> Path:
     named = os.environ.get("SEQGEN_CACHE")
     if named:
         return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    if is_writable(Path(base)):
-        return Path(base) / "seqgen"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"))
+    if base.is_absolute() and is_writable(base):  # without a home, "~" stays "~"
+        return base / "seqgen"
     return Path(os.environ.get("TMPDIR", "/tmp")) / f"seqgen-cache-{os.getuid()}"
 
 
@@ -64,15 +78,19 @@ def is_writable(folder: Path) -> bool:
     """Whether files may be made in a folder, or in the nearest parent that exists. A folder without write bits is left alone, by root too."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
+    return folder.is_dir() and bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
 
 
 def cached_arrays(folder: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays kept in `folder`, memory-mapped read-only; built once when they are not there. The folder's name must hold a hash of what they come from."""
     if not folder.is_dir():
         arrays = build()
-        with written_aside(folder) as aside:
-            aside.mkdir()
-            for name, array in arrays.items():
-                np.save(aside / f"{name}.npy", array, allow_pickle=False)
+        try:
+            with written_aside(folder) as aside:
+                aside.mkdir()
+                for name, array in arrays.items():
+                    np.save(aside / f"{name}.npy", array, allow_pickle=False)
+        except OSError:
+            if not folder.is_dir():  # else another process built the same and was faster
+                raise
     return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(folder.glob("*.npy"))}

@@ -32,8 +32,7 @@ def random_rotation(rng: np.random.Generator) -> Float[Array, "3 3"]:
 
 def rigid_alignment(source: Float[Array, "*batch points 3"], target: Float[Array, "*batch points 3"]) -> tuple[Array, Array]:
     """Rotation (*batch, 3, 3) and translation (*batch, 3) that bring `source` nearest to `target` in least squares (Kabsch 1976)."""
-    scale, rotation, translation = similarity_alignment(source, target, with_scale=False)
-    return rotation, translation
+    return similarity_alignment(source, target, with_scale=False)[1:]
 
 
 def similarity_alignment(source: Float[Array, "*batch points 3"], target: Float[Array, "*batch points 3"], *, with_scale: bool = True) -> tuple[Array, Array, Array]:
@@ -47,7 +46,7 @@ def similarity_alignment(source: Float[Array, "*batch points 3"], target: Float[
     spread = ((source - source_mean) ** 2).sum((-1, -2))
     scale = (singular * sign).sum(-1) / spread if with_scale else np.ones(spread.shape)
     translation = target_mean[..., 0, :] - scale[..., None] * np.einsum("...ij,...j->...i", rotation, source_mean[..., 0, :])
-    return scale, rotation, translation
+    return np.asarray(scale), rotation, translation  # without batch axes numpy gives a number
 
 
 def transform_points(matrix: Float[Array, "*batch 4 4"], points: Float[Array, "*batch points 3"]) -> Float[Array, "*batch points 3"]:

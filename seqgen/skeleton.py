@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 Array = np.ndarray
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-JOINT_NAMES = ("wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip") + tuple(f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("mcp", "pip", "dip", "tip"))
+JOINT_NAMES = ("wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip", *(f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("mcp", "pip", "dip", "tip")))
 PARENTS = tuple(-1 if j == 0 else 0 if j % 4 == 1 else j - 1 for j in range(21))
 BONES = tuple((parent, joint) for joint, parent in enumerate(PARENTS) if parent >= 0)
 FINGER_BONES = tuple(bone for bone in BONES if bone[0] != 0)

@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 from sequences import make_meta, make_sequence
 
+from seqgen.config import config_digest
 from seqgen.dataset import HandSequence, Labels, open_dataset
 from seqgen.dataset.conventions import part_names
 from seqgen.dataset.encoding import decode_sequence, encode_sequence, member_names
 from seqgen.dataset.index import INDEX_NAME, index_row, read_index, write_index
-from seqgen.dataset.manifest import MANIFEST_NAME, Asset, build_manifest, describe_machine, hash_config, read_manifest, write_manifest
+from seqgen.dataset.manifest import MANIFEST_NAME, Asset, build_manifest, describe_machine, read_manifest, write_manifest
 from seqgen.dataset.meta import check_meta
 from seqgen.dataset.preview import FINGER_COLOURS, animated_gif, colour_depth, colour_parts, contact_sheet
 from seqgen.dataset.progress import claim_folder, clear_progress, finished_shards, record_shard
@@ -39,14 +40,14 @@ def split_of(name: str) -> str:
 
 def write_data_set(directory: Path) -> None:
     """Nine sequences in three shards of two splits, finished as the pipeline finishes one."""
-    claim_folder(directory, CONFIG, hash_config(CONFIG))
+    claim_folder(directory, CONFIG, config_digest(CONFIG))
     shards, rows = [], []
     for name, ids in SHARDS.items():
         shards.append(write_shard(directory / "shards" / name, (make_sequence(n, split=split_of(name)) for n in ids), jpeg_quality=QUALITY))
         rows += [index_row(make_meta(n, split=split_of(name)), name) for n in ids]
     write_index(directory, reversed(rows))
     asset = Asset("poses", "built-in", "CC0-1.0", "made up")
-    write_manifest(directory, build_manifest(CONFIG, hash_config(CONFIG), seed=7, frames=3, assets=[asset], shards=shards, run=describe_machine()))
+    write_manifest(directory, build_manifest(CONFIG, config_digest(CONFIG), seed=7, frames=3, assets=[asset], shards=shards, run=describe_machine()))
     clear_progress(directory)
 
 
@@ -182,12 +183,12 @@ def test_a_killed_writer_leaves_no_visible_shard(tmp_path: Path) -> None:
         "write_shard(Path(sys.argv[1]), dying(), jpeg_quality=90)"
     )
     path = tmp_path / "set" / "shards" / "train-000000.tar"
-    claim_folder(tmp_path / "set", CONFIG, hash_config(CONFIG))
+    claim_folder(tmp_path / "set", CONFIG, config_digest(CONFIG))
     places = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
     assert subprocess.run([sys.executable, "-c", script, str(path)], env={**os.environ, "PYTHONPATH": places}, check=False).returncode == 9
     (left,) = path.parent.iterdir()
     assert left.name.startswith(".train-000000.tar.partial-")
-    assert claim_folder(tmp_path / "set", CONFIG, hash_config(CONFIG)) == "unfinished"
+    assert claim_folder(tmp_path / "set", CONFIG, config_digest(CONFIG)) == "unfinished"
     assert not left.exists()
 
 
@@ -377,7 +378,7 @@ def test_index_errors(tmp_path: Path) -> None:
 def test_the_manifest_says_what_the_data_set_is(data_set: Path) -> None:
     manifest = read_manifest(data_set)
     assert manifest.counts == {"sequences": 9, "frames": 27, "splits": {"train": 7, "val": 2}}
-    assert (manifest.config, manifest.config_hash) == (CONFIG, hash_config(dict(reversed(CONFIG.items()))))
+    assert (manifest.config, manifest.config_hash) == (CONFIG, config_digest(dict(reversed(CONFIG.items()))))
     assert manifest.conventions["joints"] == list(JOINT_NAMES)
     assert [shard.sha256 for shard in manifest.shards] == [hashlib.sha256((data_set / "shards" / name).read_bytes()).hexdigest() for name in SHARDS]
     assert manifest.assets == (Asset("poses", "built-in", "CC0-1.0", "made up"),) and manifest.run["versions"]["numpy"] == np.__version__
@@ -451,16 +452,16 @@ def test_continuing_keeps_recorded_shards_and_sweeps_the_others(tmp_path: Path) 
 
 def test_a_finished_data_set_is_left_alone_and_another_config_refused(tmp_path: Path) -> None:
     write_data_set(tmp_path)
-    claim = hash_config(CONFIG)
+    claim = config_digest(CONFIG)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert claim_folder(tmp_path, CONFIG, claim) == "finished"
     other = {"seed": 8, "clip": {"frames": 3, "size": (32, 24)}}
     with pytest.raises(UserError, match=r"\(seed is 7 there, 8 here\); .*--overwrite"):
-        claim_folder(tmp_path, other, hash_config(other))
+        claim_folder(tmp_path, other, config_digest(other))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
     (tmp_path / "notes.txt").write_text("mine")
-    assert claim_folder(tmp_path, other, hash_config(other), overwrite=True) == "new"
+    assert claim_folder(tmp_path, other, config_digest(other), overwrite=True) == "new"
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [".progress/config.json", "notes.txt"]
     with pytest.raises(UserError, match="seed is 8 there, 7 here"):
         claim_folder(tmp_path, CONFIG, claim)
@@ -470,7 +471,7 @@ def test_a_finished_data_set_that_lost_a_shard_is_no_success(tmp_path: Path) -> 
     write_data_set(tmp_path)
     (tmp_path / "shards" / "val-000000.tar").unlink()
     with pytest.raises(UserError, match=r"val-000000.tar is missing or cut off"):
-        claim_folder(tmp_path, CONFIG, hash_config(CONFIG))
+        claim_folder(tmp_path, CONFIG, config_digest(CONFIG))
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -12,15 +12,15 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgen.dataset.atomic import atomic_file
 from seqgen.errors import UserError
+from seqgen.files import written_aside
 
 if TYPE_CHECKING:
     import pyarrow
 
 INDEX_NAME = "index.parquet"
 # Licences under which what was made with an asset may be passed on. A licence that is not here counts as one that forbids it.
-OPEN_LICENCES = frozenset({"none", "public-domain", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0"})
+OPEN_LICENCES = frozenset({"none", "public-domain", "CC0-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "MIT", "BSD-3-Clause", "Apache-2.0"})
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def write_index(directory: Path, rows: Iterable[IndexRow]) -> None:
         raise ValueError("two rows of the index have the same id")
     columns = zip(*map(astuple, ordered), strict=True) if ordered else [()] * len(fields(IndexRow))
     table = pa.table([pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)], schema=_schema())
-    with atomic_file(directory / INDEX_NAME) as file:
-        pq.write_table(table, file, compression="zstd")
+    with written_aside(directory / INDEX_NAME) as aside:
+        pq.write_table(table, aside, compression="zstd")
 
 
 def read_index(directory: Path) -> list[IndexRow]:

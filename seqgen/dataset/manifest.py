@@ -9,7 +9,6 @@
     run             machine, versions, times: the only part that differs between two runs of one config
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -20,11 +19,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from seqgen.dataset.atomic import write_json
 from seqgen.dataset.conventions import conventions
 from seqgen.dataset.index import INDEX_NAME
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
+from seqgen.files import write_json
 
 MANIFEST_NAME = "dataset.json"
 SHARD_FOLDER = "shards"
@@ -54,11 +53,6 @@ class Manifest:
     assets: tuple[Asset, ...]
     shards: tuple[ShardRecord, ...]
     run: dict[str, Any]
-
-
-def hash_config(config: dict[str, Any]) -> str:
-    """The sha256 of a config, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def build_manifest(

@@ -7,7 +7,6 @@
 The order is: claim, shards with their records, index, manifest, and then the progress is cleared.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from seqgen.dataset.atomic import PARTIAL_GLOB, write_json
 from seqgen.dataset.index import INDEX_NAME, IndexRow
 from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, missing_files, read_manifest
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
+from seqgen.files import PARTIAL_GLOB, file_digest, write_json
 
 PROGRESS_FOLDER = ".progress"
 CLAIM_NAME = "config.json"
@@ -155,5 +154,4 @@ def _matches(path: Path, shard: ShardRecord) -> bool:
     """The file has the recorded size and hash."""
     if not path.is_file() or path.stat().st_size != shard.bytes:
         return False
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
+    return file_digest(path) == shard.sha256

@@ -18,10 +18,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from seqgen.dataset.atomic import atomic_file
 from seqgen.dataset.encoding import decode_sequence, encode_sequence, sequence_schema
 from seqgen.dataset.sequence import HandSequence
 from seqgen.errors import UserError
+from seqgen.files import written_aside
 
 MEMBER = re.compile(r"(\d{8,})\.(\d{3,}\.[a-z_]+\.[a-z]+|labels\.npz|meta\.json)")
 Span = tuple[int, int]  # first byte and the one after the last
@@ -46,7 +46,7 @@ def shard_name(split: str, number: int) -> str:
 def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: int) -> ShardRecord:
     """Writes sequences as they come (one in memory at a time), by rising index, all of one split and schema. Nothing appears at `path` unless all is well."""
     previous, count = None, 0
-    with atomic_file(path) as file:
+    with written_aside(path) as aside, open(aside, "xb") as file:
         hashed = _HashedFile(file)
         with tarfile.open(fileobj=hashed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             for sequence in sequences:

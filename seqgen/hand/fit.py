@@ -6,8 +6,10 @@ The hand's own bones are longer or shorter than those of the annotated subject, 
 palm's frame, not positions: otherwise a short bone would bend a finger. The global rotation needs no network: the palm of a hand model is rigid.
 """
 
+import copy
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ class PoseEncoder(nn.Module):
         self.register_buffer("mean", torch.zeros(63))
         self.register_buffer("scale", torch.ones(63))
         sizes = [63, WIDTH, WIDTH, WIDTH, 45]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, joints_m: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 15 3"]:
         """Rotations of the finger joints, MANO order, that make a hand point its finger bones as the joints do."""
@@ -67,7 +69,15 @@ def model_from_hand(layer: HandLayer, betas: Float32[Array, "10"]) -> Float[Arra
     return hand_frame(rest.double().numpy()).axes[0]
 
 
-def train_encoder(model: HandModel, joints_m: Float32[Array, "rows 21 3"], *, num_steps: int = NUM_STEPS, start: PoseEncoder | None = None, seed: int = 0, progress: Callable[[int, float], None] | None = None) -> PoseEncoder:
+def train_encoder(
+    model: HandModel,
+    joints_m: Float32[Array, "rows 21 3"],
+    *,
+    num_steps: int = NUM_STEPS,
+    start: PoseEncoder | None = None,
+    seed: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> PoseEncoder:
     """An encoder for a hand of mean shape and a bank. One thread, so that the same bank gives the same weights whatever the machine's load."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -79,7 +89,7 @@ def train_encoder(model: HandModel, joints_m: Float32[Array, "rows 21 3"], *, nu
 
 def _train(model: HandModel, joints: Tensor, num_steps: int, start: PoseEncoder | None, seed: int, progress: Callable[[int, float], None] | None) -> PoseEncoder:
     generator = torch.Generator().manual_seed(seed)
-    layer, encoder = HandLayer(model), _new_encoder(joints, generator) if start is None else start
+    layer, encoder = HandLayer(model), _new_encoder(joints, generator) if start is None else copy.deepcopy(start).requires_grad_(True)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=2e-3 if start is None else 5e-4, weight_decay=1e-5)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=num_steps, pct_start=0.1)
     to_hand = torch.as_tensor(model_from_hand(layer, np.zeros(10, np.float32)), dtype=torch.float32)
@@ -102,7 +112,7 @@ def _loss(rotations: Tensor, target: Tensor, layer: HandLayer, to_hand: Tensor, 
     pose = torch.cat([torch.zeros(len(rotations), 1, 3), rotations], 1)
     made = bone_directions(layer.joints(pose, torch.zeros(len(rotations), 10))) @ to_hand
     error = ((made - bone_directions(target)) ** 2).sum(-1).mean()
-    local = torch.einsum("bji,jai->bja", rotations, axes)  # components about twist, flexion and sideways axes
+    local = torch.einsum("bji,jia->bja", rotations, axes)  # components about twist, flexion and sideways axes
     hinges = [joint - 1 for joint in HINGES]
     return error + TWIST_WEIGHT * (local[..., 0] ** 2).mean() + SIDEWAYS_WEIGHT * (local[:, hinges, 2] ** 2).mean() + SIZE_WEIGHT * (rotations**2).mean()
 
@@ -129,12 +139,20 @@ def direction_errors_rad(encoder: PoseEncoder, model: HandModel, joints_m: Float
     return np.arccos(np.clip(cosine.double().numpy(), -1, 1))
 
 
+def pose_statistics(poses: Float[Array, "poses 45"]) -> tuple[Float[Array, "45"], Float[Array, "45 45"]]:
+    """Mean and principal components (rows, unit, largest first) of hand poses: axis-angle of joints 1..15, MANO order."""
+    mean = poses.mean(0)
+    components = np.linalg.svd(np.concatenate([poses - mean, np.zeros((45, 45))]), full_matrices=False)[2]
+    largest = components[np.arange(45), np.abs(components).argmax(1)]
+    return mean, components * np.sign(largest)[:, None]
+
+
 def hand_digest(model: HandModel) -> str:
     """sha256 of what of a hand model the encoder depends on."""
     return arrays_digest(model.template_m, model.joint_regressor, model.skinning_weights, model.tip_vertices)
 
 
-def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path, *, progress: Callable[[int, float], None] | None = None) -> PoseEncoder:
+def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path) -> PoseEncoder:
     """The encoder for a hand and a bank: the shipped one for the open hand and the built-in bank, else one trained once and kept in the cache."""
     shipped = read_encoder(SHIPPED) if model.name == "open" and SHIPPED.exists() else None
     if shipped is not None and bank_name == "built-in":
@@ -142,7 +160,7 @@ def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: F
     path = cache / f"encoder-v{VERSION}-{arrays_digest(np.array([hand_digest(model), bank_digest]))[:32]}.safetensors"
     if not path.exists():
         log.info("training the pose encoder for %s and %s, once", model.name, bank_name)
-        encoder = train_encoder(model, joints_m, num_steps=NUM_STEPS if shipped is None else NUM_STEPS // 3, start=shipped, progress=progress)
+        encoder = train_encoder(model, joints_m, num_steps=NUM_STEPS if shipped is None else NUM_STEPS // 3, start=shipped)
         write_encoder(encoder, path)
     return read_encoder(path)
 

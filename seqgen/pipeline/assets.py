@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from seqgen.config import config_digest
 from seqgen.dataset.manifest import Asset
@@ -19,7 +18,7 @@ from seqgen.hand import load_hand
 from seqgen.hand.fit import load_encoder
 from seqgen.hand.model import HandModel
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.poses.bank import PoseBank, PosesConfig, split_rows
+from seqgen.poses.bank import PoseBank, split_rows
 from seqgen.poses.graph import NeighbourGraph, load_graph
 from seqgen.poses.load import load_bank_of
 from seqgen.scene.background import PhotoRef, list_photos

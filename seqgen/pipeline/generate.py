@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 from scipy.special import ndtri
 
 from seqgen.camera import Camera, fit_weak_perspective
@@ -21,7 +21,7 @@ from seqgen.pipeline.config import GenerateConfig, HandConfig
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.flow import PoseFlow, draw_flow
 from seqgen.render import load_renderer
-from seqgen.render.renderer import Frames, Renderer
+from seqgen.render.renderer import Renderer
 from seqgen.scene.background import draw_background
 from seqgen.scene.light import draw_light
 from seqgen.scene.scene import Scene
@@ -99,7 +99,8 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     background, photo = draw_background(sources.assets.photos[split], config.background, size=clip.size, **timing, rng=stream(config.seed, index, "background"))
 
     frames = sources.renderer.render(Scene(placement.camera, surface, light, background, config.render.samples))
-    labels = make_labels(hand, placement.camera, view, flow, frames, poses.bank, store_flow=sources.assets.store_flow)
+    depth = np.round(frames.depth_m.astype(float) / DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
+    labels = make_labels(hand, placement.camera, view, flow, frames.parts, depth, poses.bank, store_flow=sources.assets.store_flow)
     meta = build_meta(
         index=index,
         split=split,
@@ -116,7 +117,6 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
         sensor={"kind": "none"},
         licences={"poses": poses.bank.licence, "hand": sources.assets.hand.licence, "background": photo.licence},
     )
-    depth = np.round(frames.depth_m.astype(float) / DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
     return HandSequence(sequence_key(index), split, frames.rgb, depth, frames.parts, labels, meta)
 
 
@@ -153,15 +153,17 @@ def pose_hand(rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "1
     return HandMotion(pose, betas, translation, mesh.joints_m.numpy(), mesh.vertices_m.numpy())
 
 
-def make_labels(hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, frames: Frames, bank: PoseBank, *, store_flow: bool) -> Labels:
-    """All that is known of a clip."""
+def make_labels(
+    hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, parts: UInt8[Array, "frames h w"], depth_tenth_mm: UInt16[Array, "frames h w"], bank: PoseBank, *, store_flow: bool
+) -> Labels:
+    """All that is known of a clip. Everything is computed from the values as they are stored."""
     intrinsics = camera.intrinsics.astype(np.float32)
     joints_px = Camera(camera.kind, intrinsics.astype(float), camera.size).project(hand.joints_m.astype(float))
     weak, _ = fit_weak_perspective(hand.joints_m.astype(float), joints_px)
     return Labels(
         joints_m=hand.joints_m,
         joints_px=joints_px.astype(np.float32),
-        joints_visible=visible_joints(frames.parts, frames.depth_m, joints_px, hand.joints_m[..., 2]),
+        joints_visible=visible_joints(parts, depth_tenth_mm, joints_px, hand.joints_m[..., 2]),
         pose=hand.pose,
         betas=hand.betas,
         translation_m=hand.translation_m,
@@ -173,7 +175,9 @@ def make_labels(hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, fr
     )
 
 
-def visible_joints(parts: UInt8[Array, "frames height width"], depth_m: Float[Array, "frames height width"], joints_px: Float[Array, "frames 21 2"], joints_z_m: Float[Array, "frames 21"]) -> Bool[Array, "frames 21"]:
+def visible_joints(
+    parts: UInt8[Array, "frames h w"], depth_tenth_mm: UInt16[Array, "frames h w"], joints_px: Float[Array, "frames 21 2"], joints_z_m: Float[Array, "frames 21"]
+) -> Bool[Array, "frames 21"]:
     """A joint is visible when the surface at its pixel belongs to a part that the joint connects, and is the flesh over the joint.
 
     By the part alone, a wrist behind the whole length of the palm would count: the surface has to lie within FLESH_M of the joint.
@@ -185,7 +189,7 @@ def visible_joints(parts: UInt8[Array, "frames height width"], depth_m: Float[Ar
     x, y = np.moveaxis(np.round(joints_px).astype(int), -1, 0)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     at = (np.arange(frames)[:, None], y.clip(0, height - 1), x.clip(0, width - 1))
-    over_m = joints_z_m - depth_m[at]
+    over_m = joints_z_m.astype(float) - depth_tenth_mm[at] * DEPTH_UNIT_M
     return inside & connects[np.arange(21), parts[at]] & (over_m >= FLESH_M[0]) & (over_m <= FLESH_M[1])
 
 

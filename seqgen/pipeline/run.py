@@ -17,6 +17,7 @@ from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.plan import ShardPlan, plan_shards
 from seqgen.pipeline.process import one_thread
+from seqgen.render import load_renderer
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,21 @@ class Progress:
     seconds: float
 
 
-def generate_dataset(config: GenerateConfig, directory: Path, *, overwrite: bool = False, say: Callable[[str], None] = log.info, report: Callable[[Progress], None] = lambda progress: None) -> bool:
+def generate_dataset(
+    config: GenerateConfig,
+    directory: Path,
+    *,
+    overwrite: bool = False,
+    say: Callable[[str], None] = log.info,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> bool:
     """The data set of `config` in `directory`; continues one that is unfinished. False when it was whole already.
 
     `say` is told what is being done, `report` how far it is. The process itself works on one thread; `config.workers` Ray workers share the work.
     """
     began = datetime.now(UTC)
+    if config.render.renderer != "warp" or config.device != "cpu":
+        load_renderer(config.render.renderer, device=config.device)  # refuses here, before any work, what the workers would refuse
     with one_thread():
         assets = gather_assets(config, say)
     identity = config_digest({"config": config.content(), "assets": assets.digest})

@@ -16,12 +16,13 @@ from pydantic import Field
 from seqgen.config import Section
 from seqgen.errors import UserError
 from seqgen.files import arrays_digest
+from seqgen.poses.first_contact import are_hands
 from seqgen.skeleton import HandFrame, hand_frame
 from seqgen.splits import SPLITS, SplitConfig, SplitName
 
 Array = np.ndarray
 DUPLICATE_M = 1e-4  # poses whose joints round to the same tenth of a millimetre are one pose
-SPLIT_GAP_M = 0.001  # rows nearer than this (mean over joints) to the border of another split's cluster are left out
+SPLIT_GAP_M = 0.001  # rows nearer than this (root mean square over joints) to the border of another split's cluster are left out
 NUM_CLUSTERS = 64
 
 
@@ -77,13 +78,14 @@ class PoseBank:
 
 
 def build_bank(annotations: Annotations) -> PoseBank:
-    """The bank of annotated right hands: normalised, rounded, near-duplicates removed (the first of each stays)."""
+    """The bank of annotated right hands: normalised, rounded; rows without a hand and near-duplicates removed (the first of each stays)."""
     frame = hand_frame(annotations.joints_m)
-    joints = frame.normalise(annotations.joints_m)
+    hands = np.flatnonzero(are_hands(frame))
+    joints = HandFrame(frame.wrist[hands], frame.axes[hands], frame.palm[hands]).normalise(annotations.joints_m[hands])
     joints = (np.round(joints * 1e6) / 1e6).astype(np.float32)
-    kept = distinct_rows(joints)
+    distinct = distinct_rows(joints)
+    kept, joints = hands[distinct], _read_only(joints[distinct])
     frame = HandFrame(*(_read_only(a[kept].astype(np.float32)) for a in (frame.wrist, frame.axes, frame.palm)))
-    joints = _read_only(joints[kept])
     return PoseBank(
         annotations.name,
         annotations.licence,
@@ -112,14 +114,20 @@ def split_rows(bank: PoseBank, split: SplitConfig) -> dict[SplitName, Int64[Arra
     groups, apart = bank.subject, np.ones(len(bank), bool)
     if bank.subject.min() < 0 or len(np.unique(bank.subject)) < 2 * len(used):
         groups, centres = _clusters(bank.joints_m)
+    if len(np.unique(groups)) < len(used):
+        raise _too_few(bank, used[-1])
     shares = _deal_out(np.bincount(groups), {name: split.counts()[name] for name in used})
     if groups is not bank.subject:
         apart = _away_from_borders(bank.joints_m, groups, centres, shares)
     rows = {name: np.flatnonzero(np.isin(groups, shares[name]) & apart) for name in used}
     for name, chosen in rows.items():
         if len(chosen) < 2:
-            raise UserError(f"{bank.name}: {len(bank)} distinct poses are too few to keep a {name} split apart; set split.train, split.val, split.test so that one is positive")
+            raise _too_few(bank, name)
     return rows
+
+
+def _too_few(bank: PoseBank, name: SplitName) -> UserError:
+    return UserError(f"{bank.name}: {len(bank)} distinct poses are too few to keep a {name} split apart; set split.train, split.val, split.test so that one is positive")
 
 
 def _deal_out(sizes: Array, counts: dict[SplitName, int]) -> dict[SplitName, list[int]]:

@@ -3,13 +3,17 @@
 Unit: a palm (wrist to middle MCP) measures 60 to 120 mm. Order: of the known orders, the right one has the shortest way along all bones and
 across the knuckles from the thumb's MCP to the pinky's; bones alone cannot tell orders apart that permute whole fingers. Side: fingers bend
 towards the palm, so a right hand's tips lie at negative z of its hand frame.
+
+Rows without a hand (zeros where a frame has no annotation) are counted here and left out of a bank.
 """
 
+from itertools import pairwise
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from seqgen.errors import UserError
-from seqgen.skeleton import BONES, JOINT_NAMES, JOINT_SETS, MCPS, hand_frame
+from seqgen.skeleton import BONES, JOINT_NAMES, JOINT_SETS, MCPS, HandFrame, hand_frame
 
 Array = np.ndarray
 PALM_RANGE_M = (0.060, 0.120)
@@ -27,11 +31,22 @@ def check_annotations(joints: Float[Array, "rows 21 3"], *, where: str, joint_se
         row = int(np.flatnonzero(~np.isfinite(joints).all((1, 2)))[0])
         raise UserError(f"{where}: row {row} holds a coordinate that is not finite")
     sample = joints[:: max(1, len(joints) // MAX_ROWS)]
+    sample = sample[np.ptp(sample, axis=1).max(-1) > 0]
+    if len(sample) == 0:
+        raise UserError(f"{where}: holds no hands: in every row all joints are in one place")
     check_order(sample, where=where, joint_set=joint_set)
     canonical = JOINT_SETS[joint_set].to_canonical(sample)
     palm_m = check_unit(canonical, where=where, metres_per_unit=metres_per_unit)
     hands = check_side(canonical * metres_per_unit, where=where, side=side)
-    return f"{where}: {len(joints)} poses; palm {palm_m * 1e3:.0f} mm, unit fits; joint order {joint_set}; {hands}"
+    missing = int((~are_hands(hand_frame(JOINT_SETS[joint_set].to_canonical(joints) * metres_per_unit))).sum())
+    left_out = f", {missing} of them without a hand and left out" if missing else ""
+    return f"{where}: {len(joints)} poses{left_out}; palm {palm_m * 1e3:.0f} mm, unit fits; joint order {joint_set}; {hands}"
+
+
+def are_hands(frame: HandFrame) -> Bool[Array, "rows"]:
+    """Rows (in metres) whose palm has a direction, and a length that is at most a factor of two outside of PALM_RANGE_M."""
+    low, high = PALM_RANGE_M
+    return np.isfinite(frame.axes).all((1, 2)) & (frame.palm > low / 2) & (frame.palm < high * 2)
 
 
 def check_unit(joints: Float[Array, "rows 21 3"], *, where: str, metres_per_unit: float) -> float:
@@ -58,7 +73,7 @@ def check_order(joints: Float[Array, "rows 21 3"], *, where: str, joint_set: str
 
 def order_cost(joints: Float[Array, "rows 21 3"]) -> float:
     """Median length of the 20 bones and of the way thumb MCP, index, middle, ring, pinky MCP, over the joints' spread: least in canonical order."""
-    way = (*BONES, (2, 5), *zip(MCPS[:-1], MCPS[1:], strict=True))
+    way = (*BONES, (2, 5), *pairwise(MCPS))
     lengths = sum(np.linalg.norm(joints[:, a] - joints[:, b], axis=-1) for a, b in way)
     spread = np.sqrt(joints.var(1).sum(-1))
     return float(np.median(lengths / np.maximum(spread, 1e-9)))
@@ -66,8 +81,9 @@ def order_cost(joints: Float[Array, "rows 21 3"]) -> float:
 
 def check_side(joints_m: Float[Array, "rows 21 3"], *, where: str, side: str) -> str:
     """Words on the side, or a UserError when the fingers bend the wrong way for it."""
+    joints_m = joints_m[are_hands(hand_frame(joints_m))]
     beyond_pip = hand_frame(joints_m).normalise(joints_m)[:, [7, 8, 11, 12, 15, 16, 19, 20], 2]
-    bend_m = float(np.nanmean(beyond_pip)) * (1 if side == "right" else -1)
+    bend_m = float(beyond_pip.mean()) * (1 if side == "right" else -1)
     if bend_m > CLEAR_BEND_M:
         other = "left" if side == "right" else "right"
         raise UserError(f"{where}: these look like {other} hands: fingers bend {bend_m * 1e3:.0f} mm towards the back of a {side} hand; say --poses.side {other}")

@@ -6,13 +6,14 @@
 To add one: write a function of a path that gives `RawAnnotations`, and name it in READERS.
 """
 
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 
 from seqgen.errors import UserError
 from seqgen.files import cache_folder, cached_arrays, file_digest, is_writable
@@ -22,6 +23,7 @@ from seqgen.skeleton import JOINT_SETS
 
 Array = np.ndarray
 CHUNK_LINES = 20_000
+LARGEST = float(np.finfo(np.float32).max)
 MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
@@ -39,16 +41,36 @@ class RawAnnotations:
 
 def read_annotations(path: Path, format_name: str, *, side: str = "right") -> tuple[Annotations, str]:
     """The annotations of a file, checked, and the verdict of the checks in one line. A UserError when the file is not what it is said to be."""
+    if format_name not in READERS:
+        raise UserError(f"{format_name}: no such annotation format; known are {', '.join(READERS)}")
+    if side not in ("right", "left"):
+        raise UserError(f"{path}: side is {side!r}, expected right or left")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; {format_name} is a file")
     if not path.exists():
         raise UserError(f"{path}: no such annotation file")
+    _check_readable(path)
     raw = READERS[format_name](path)
     verdict = check_annotations(raw.joints, where=str(path), joint_set=raw.joint_set, metres_per_unit=raw.metres_per_unit, side=side)
     joints = JOINT_SETS[raw.joint_set].to_canonical(raw.joints) * raw.metres_per_unit
-    subject = np.full(len(joints), -1, np.int32) if raw.subject is None else np.unique(raw.subject, return_inverse=True)[1].astype(np.int32)
     mirrored = joints * MIRROR if side == "left" else joints
-    return Annotations(f"{format_name}:{path.name}", raw.licence, raw.copies_allowed, mirrored, subject), verdict
+    return Annotations(f"{format_name}:{path.name}", raw.licence, raw.copies_allowed, mirrored, _subject_numbers(raw.subject, len(joints))), verdict
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _subject_numbers(subject: Array | None, num_rows: int) -> Int32[Array, "rows"]:
+    """Subjects as 0, 1, ... in the order of their names; -1 where the source does not say, or says a negative number."""
+    numbers = np.full(num_rows, -1, np.int32)
+    if subject is not None:
+        known = subject >= 0 if subject.dtype.kind in "iuf" else np.ones(num_rows, bool)
+        numbers[known] = np.unique(subject[known], return_inverse=True)[1]
+    return numbers
 
 
 def read_hands17(path: Path) -> RawAnnotations:
@@ -61,6 +83,8 @@ def read_hands17(path: Path) -> RawAnnotations:
 
 def read_npz(path: Path) -> RawAnnotations:
     """Joints in a numpy archive; see the head of this file."""
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: not a .npz archive, or cut short; numpy.savez writes one")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -105,16 +129,16 @@ def _numbered_chunks(file: Iterator[bytes]) -> Iterator[list[tuple[int, bytes]]]
 
 def _parse_chunk(lines: list[tuple[int, bytes]], path: Path) -> Float[Array, "lines 63"]:
     """Numbers of many lines at once; only when that fails is each line looked at for the one to blame."""
-    words = b" ".join(line for _, line in lines).split()
-    if len(words) == 64 * len(lines):
+    rows = [line.split() for _, line in lines]
+    if all(len(row) == 64 for row in rows):
         try:
-            numbers = np.array(words).reshape(-1, 64)[:, 1:].astype(float)
-            if np.isfinite(numbers).all():
+            numbers = np.array([word for row in rows for word in row[1:]]).astype(float).reshape(-1, 63)
+            if (np.abs(numbers) <= LARGEST).all():
                 return numbers
         except ValueError:
             pass
-    for number, line in lines:
-        _blame_line(line.split(), f"{path}, line {number}")
+    for (number, _), row in zip(lines, rows, strict=True):
+        _blame_line(row, f"{path}, line {number}")
     raise AssertionError("a chunk failed whose lines are all well")
 
 
@@ -126,5 +150,5 @@ def _blame_line(words: list[bytes], where: str) -> None:
             value = float(word)
         except ValueError:
             raise UserError(f"{where}: {word[:20].decode('ascii', 'backslashreplace')!r} is not a number") from None
-        if not np.isfinite(value):
+        if not abs(value) <= LARGEST:
             raise UserError(f"{where}: holds {word.decode()}, every coordinate must be finite")

@@ -101,6 +101,7 @@ class WarpRenderer:
 
 def _grid(samples: int) -> tuple[int, int]:
     """Where samples lie along a side of a pixel: (i << shift) + offset steps of 1/4096 px. Centred on the pixel, which spans -0.5 to 0.5."""
+    assert samples > 0 and kernels.SUBPIXELS % samples == 0, f"{samples} samples: only powers of two fall on fixed-point places"
     step = kernels.SUBPIXELS // samples
     return step.bit_length() - 1, (step - kernels.SUBPIXELS) // 2
 

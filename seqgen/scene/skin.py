@@ -51,7 +51,7 @@ def paint_skin(where: SkinMap, config: SkinConfig, ita_deg: float, rng: np.rando
     tone = np.array([lightness, rng.uniform(8.0, 14.0), b_star])
     if config.kind == "flat":
         return np.broadcast_to(linear_rgb_from_lab(tone), where.rest_m.shape).astype(np.float32)
-    palm = tone + [rng.uniform(3.0, 6.0) + 0.22 * max(0.0, 60.0 - lightness), 2.0, -1.0]
+    palm = tone + np.array([rng.uniform(3.0, 6.0) + 0.22 * max(0.0, 60.0 - lightness), 2.0, -1.0])
     nail = np.array([0.45 * lightness + 40.0, 13.0, 12.0]) + rng.normal(0, [3.0, 2.0, 2.0])
     lab = tone + where.palmar[:, None] * (palm - tone)
     lab = lab + where.ruddy[:, None] * rng.uniform(0.4, 1.4) * np.array([-2.5, 5.0, 0.5])

@@ -130,7 +130,7 @@ def _egocentric_rotation(rng: np.random.Generator) -> Float[Array, "3 3"]:
 
 def _shows_forearm_end(camera_from_hand: Float[Array, "3 3"]) -> bool:
     """Whether the camera looks into the end of the forearm, where an arm would be in the way."""
-    return camera_from_hand[2, 1] > np.cos(FOREARM_CONE_RAD)
+    return bool(camera_from_hand[2, 1] > np.cos(FOREARM_CONE_RAD))
 
 
 def _draw_camera_motion(viewpoint: Viewpoint, way: Array, rng: np.random.Generator) -> Float[Array, "frames 4 4"]:

@@ -1,5 +1,7 @@
 """Closes a hand where its forearm is missing: a low dome over the open loop at the wrist, moving with it. Works on any model with a loop."""
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Float32, Int32
 
@@ -26,7 +28,7 @@ def dome_faces(loop: Int32[Array, "loop"], first: int) -> Int32[Array, "faces 3"
     rings = [loop, *(first + ring * len(loop) + np.arange(len(loop)) for ring in range(NUM_RINGS - 1))]
     apex = first + (NUM_RINGS - 1) * len(loop)
     faces = [np.stack([rings[-1], np.roll(rings[-1], -1), np.full(len(loop), apex)], 1)]
-    for low, high in zip(rings[:-1], rings[1:], strict=True):
+    for low, high in pairwise(rings):
         next_low, next_high = np.roll(low, -1), np.roll(high, -1)
         faces += [np.stack([low, next_low, high], 1), np.stack([next_low, next_high, high], 1)]
     return np.concatenate(faces).astype(np.int32)

@@ -1,0 +1,13 @@
+"""What all tests share: a cache of their own, made once a session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that the tests make lands in the user's cache, and nothing there is taken for fresh; child processes inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

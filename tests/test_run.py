@@ -1,0 +1,92 @@
+"""Whole runs: the same bytes from no, one and two Ray workers; interrupted and continued; refused where they must not write."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from runs import content, small_config
+
+from seqgen.dataset import open_dataset
+from seqgen.errors import UserError
+from seqgen.pipeline.run import Progress, generate_dataset
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("run") / "reference"
+    assert generate_dataset(small_config(), directory)
+    return directory
+
+
+def test_a_run_is_whole(reference: Path) -> None:
+    dataset = open_dataset(reference)
+    assert [row.id for row in dataset.rows] == list(range(10)) == [sequence.meta["index"] for sequence in dataset]
+    assert dataset.manifest.counts == {"sequences": 10, "frames": 40, "splits": {"train": 6, "val": 2, "test": 2}}
+    assert sorted(path.name for path in (reference / "shards").iterdir()) == ["test-000000.tar", "train-000000.tar", "train-000001.tar", "val-000000.tar"]
+    assert not (reference / ".progress").exists()
+    manifest = json.loads((reference / "dataset.json").read_text())
+    assert manifest["config"]["poses"]["rows"] == 1500 and "workers" not in manifest["config"]
+    assert {asset["licence"] for asset in manifest["assets"]} == {"CC0-1.0", "CC-BY-2.0"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_workers_write_the_same_bytes(reference: Path, tmp_path: Path, workers: int) -> None:
+    generate_dataset(small_config(workers=workers), tmp_path / "out")
+    assert content(tmp_path / "out") == content(reference)
+
+
+def test_another_seed_writes_other_bytes(reference: Path, tmp_path: Path) -> None:
+    generate_dataset(small_config(seed=1), tmp_path / "out")
+    ours, theirs = content(tmp_path / "out"), content(reference)
+    assert ours.keys() == theirs.keys() and all(ours[name] != theirs[name] for name in ours)
+
+
+def test_an_interrupted_run_continues_to_the_same_bytes(reference: Path, tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.sequences > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate_dataset(small_config(), tmp_path / "out", report=interrupt)
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    said: list[str] = []
+    assert generate_dataset(small_config(), tmp_path / "out", say=said.append)
+    assert any(text.startswith("continuing: 2 of 4") for text in said)
+    assert content(tmp_path / "out") == content(reference)
+
+
+def test_a_finished_run_is_left_alone(reference: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in reference.rglob("*") if path.is_file()}
+    assert not generate_dataset(small_config(workers=2), reference)
+    assert before == {path: path.stat().st_mtime_ns for path in reference.rglob("*") if path.is_file()}
+
+
+def test_another_config_is_refused_and_overwrites_when_told(tmp_path: Path) -> None:
+    first, second = small_config(sequences=2), small_config(sequences=2, seed=5)
+    generate_dataset(first, tmp_path / "out")
+    before = content(tmp_path / "out")
+    with pytest.raises(UserError, match=r"seed is 0 there, 5 here.*--overwrite"):
+        generate_dataset(second, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+    assert generate_dataset(second, tmp_path / "out", overwrite=True)
+    assert content(tmp_path / "out") != before and open_dataset(tmp_path / "out").manifest.seed == 5
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="other files"):
+            generate_dataset(small_config(sequences=1), tmp_path, overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photo_that_breaks_off_is_the_users_to_mend(tmp_path: Path, workers: int) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.effect_noise((300, 300), 80).convert("RGB").save(photos / "a.jpg")
+    (photos / "a.jpg").write_bytes((photos / "a.jpg").read_bytes()[:3000])
+    with pytest.raises(UserError, match=r"a\.jpg: photo cannot be decoded"):
+        generate_dataset(small_config(workers=workers, background={"folder": str(photos)}), tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.tar"))
