@@ -249,8 +249,9 @@ class _Reporter:
         self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True) if self.live else print(text, flush=True)
 
     def report(self, progress: Any) -> None:
-        rate = progress.frames / max(progress.seconds, 1e-9)
-        speed = f"{progress.sequences / max(progress.seconds, 1e-9):.1f} sequences/s, {rate:.0f} frames/s"
+        seconds = max(progress.seconds, 1e-9)
+        speed = f"{progress.made / seconds:.1f} sequences/s, {progress.frames / seconds:.0f} frames/s"
+        speed += f", {progress.failures} workers died" if progress.failures else ""
         self.bar.update(self.task, completed=progress.sequences, speed=speed)
         if not self.live:
             print(f"{progress.sequences}/{progress.total} sequences, {speed}", flush=True)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from seqgen.cli import main
 from seqgen.config import shipped_configs
+from seqgen.dataset import open_dataset
+from seqgen.dataset.manifest import read_manifest
 from seqgen.poses.load import load_built_in_bank
 from seqgen.skeleton import JOINT_SETS
 
@@ -39,6 +41,8 @@ def test_generate_from_annotations_to_pictures(monkeypatch: pytest.MonkeyPatch, 
     said = capsys.readouterr().out
     assert "palm" in said and "joint order hands17" in said and str(out / "preview.png") in said
     assert np.asarray(Image.open(out / "preview.png")).std() > 10
+    assert set(read_manifest(out).left_out) == {"flow_joints_m", "flow_source"}
+    assert open_dataset(out)[0].labels.flow_source is None
     assert call(monkeypatch, "generate", "--pose-bank", str(bank), "--pose-format", "hands17", "--out", str(out), *TINY) == 0
     assert "were there already" in capsys.readouterr().out
 
@@ -60,8 +64,6 @@ def test_preview_bank_doctor_config(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_booleans_and_dashes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from seqgen.dataset import open_dataset
-
     assert call(monkeypatch, "generate", "--out", str(tmp_path / "out"), *TINY, "--labels.flow-source", "false", "--output.jpeg_quality", "80") == 0
     sequence = open_dataset(tmp_path / "out")[0]
     assert sequence.labels.flow_source is None and sequence.meta["flow"]["start_row"] is None

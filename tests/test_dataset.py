@@ -47,7 +47,7 @@ def write_data_set(directory: Path) -> None:
         rows += [index_row(make_meta(n, split=split_of(name)), name) for n in ids]
     write_index(directory, reversed(rows))
     asset = Asset("poses", "built-in", "CC0-1.0", "made up")
-    write_manifest(directory, build_manifest(CONFIG, config_digest(CONFIG), seed=7, frames=3, assets=[asset], shards=shards, run=describe_machine()))
+    write_manifest(directory, build_manifest(CONFIG, config_digest(CONFIG), seed=7, frames=3, assets=[asset], left_out={}, shards=shards, run=describe_machine()))
     clear_progress(directory)
 
 

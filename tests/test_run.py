@@ -9,6 +9,7 @@ from runs import content, small_config
 
 from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
+from seqgen.pipeline.cluster import Cluster
 from seqgen.pipeline.run import Progress, generate_dataset
 
 
@@ -34,6 +35,15 @@ def test_a_run_is_whole(reference: Path) -> None:
 def test_ray_workers_write_the_same_bytes(reference: Path, tmp_path: Path, workers: int) -> None:
     generate_dataset(small_config(workers=workers), tmp_path / "out")
     assert content(tmp_path / "out") == content(reference)
+
+
+def test_our_own_ray_listens_on_loopback_only() -> None:
+    import ray
+
+    with Cluster(1, 0):
+        assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
+        assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+    assert not ray.is_initialized()
 
 
 def test_another_seed_writes_other_bytes(reference: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
     counts          {sequences, frames, splits: {train: ...}}
     conventions     `seqgen.dataset.conventions`
     assets          [{kind, name, licence, source}]
+    left_out        {label array: licence that forbids to store it}
     shards          [{name, split, sequences, bytes, sha256}]
     run             machine, versions, times: the only part that differs between two runs of one config
 """
@@ -51,19 +52,28 @@ class Manifest:
     counts: dict[str, Any]
     conventions: dict[str, Any]
     assets: tuple[Asset, ...]
+    left_out: dict[str, str]
     shards: tuple[ShardRecord, ...]
     run: dict[str, Any]
 
 
 def build_manifest(
-    config: dict[str, Any], config_hash: str, *, seed: int, frames: int, assets: Sequence[Asset], shards: Sequence[ShardRecord], run: dict[str, Any]
+    config: dict[str, Any],
+    config_hash: str,
+    *,
+    seed: int,
+    frames: int,
+    assets: Sequence[Asset],
+    left_out: dict[str, str],
+    shards: Sequence[ShardRecord],
+    run: dict[str, Any],
 ) -> Manifest:
     """The manifest of a data set whose clips have `frames` frames."""
     splits: Counter[str] = Counter()
     for shard in shards:
         splits[shard.split] += shard.sequences
     counts = {"sequences": splits.total(), "frames": splits.total() * frames, "splits": dict(splits)}
-    return Manifest(config, config_hash, seed, counts, conventions(), tuple(assets), tuple(shards), run)
+    return Manifest(config, config_hash, seed, counts, conventions(), tuple(assets), left_out, tuple(shards), run)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -19,6 +19,10 @@ from seqgen.pipeline.plan import FinishedShard, ShardPlan, make_shard
 from seqgen.pipeline.process import one_thread
 
 MAX_TRIES = 3
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# Ray's switch, read when it is imported, for machines that join no cluster: its servers then listen at 127.0.0.1 only. Otherwise it
+# turns a loopback address that it is given into the machine's own.
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 OBJECT_STORE_BYTES = 150_000_000  # beside the assets themselves
 
 log = logging.getLogger(__name__)
@@ -45,17 +49,19 @@ def make_shards_in_process(plans: Sequence[ShardPlan], assets: Assets, config: G
 
 
 class Cluster:
-    """A connection to Ray: to RAY_ADDRESS when it is set, else to a small one of our own on this machine, loopback only. Use as a context."""
+    """A connection to Ray: to RAY_ADDRESS when it is set, else to a small one of our own on this machine, loopback only. Use as a context.
+
+    `failures` counts the workers that died.
+    """
 
     def __init__(self, num_workers: int, assets_bytes: int) -> None:
-        self.num_workers, self.assets_bytes = num_workers, assets_bytes
+        self.num_workers, self.assets_bytes, self.failures = num_workers, assets_bytes, 0
 
     def __enter__(self) -> "Cluster":
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        address = os.environ.get("RAY_ADDRESS")
+        os.environ.update(QUIET if address else QUIET | LOOPBACK_ONLY)
         import ray
 
-        address = os.environ.get("RAY_ADDRESS")
         quiet = {"logging_level": "ERROR", "log_to_driver": False}
         try:
             if address:
@@ -92,6 +98,7 @@ class Cluster:
                 yield ray.get(done)
                 idle.append(worker)
             except ray.exceptions.RayActorError:
+                self.failures += 1
                 if tries[plan] == MAX_TRIES:
                     raise
                 log.warning("a worker died making %s; trying again", plan.name)

@@ -154,7 +154,7 @@ def pose_hand(rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "1
 
 
 def make_labels(
-    hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, parts: UInt8[Array, "frames h w"], depth_tenth_mm: UInt16[Array, "frames h w"], bank: PoseBank, *, store_flow: bool
+    hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, parts: UInt8[Array, "t h w"], depth_tenth_mm: UInt16[Array, "t h w"], bank: PoseBank, *, store_flow: bool
 ) -> Labels:
     """All that is known of a clip. Everything is computed from the values as they are stored."""
     intrinsics = camera.intrinsics.astype(np.float32)

@@ -4,7 +4,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +23,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: sequences and frames that are durable, of how many, and seconds since the first shard was begun."""
+    """How far a run is: durable sequences, of how many; those and their frames made in this run, in so many seconds; workers that died."""
 
     sequences: int
     total: int
+    made: int
     frames: int
     seconds: float
+    failures: int
 
 
 def generate_dataset(
@@ -57,12 +58,12 @@ def generate_dataset(
     if finished:
         say(f"continuing: {len(finished)} of {len(plans)} shards are there")
     todo = [plan for plan in plans if plan.name not in finished]
-    count, start = sum(len(done.rows) for done in finished.values()), time.monotonic()
-    for done in _make_shards(todo, assets, config, directory, say):
+    before, made, start = sum(len(done.rows) for done in finished.values()), 0, time.monotonic()
+    for done, failures in _make_shards(todo, assets, config, directory, say):
         record_shard(directory, done.shard, done.rows)
         finished[done.shard.name] = done
-        count += len(done.rows)
-        report(Progress(count, config.sequences, count * config.clip.frames, time.monotonic() - start))
+        made += len(done.rows)
+        report(Progress(before + made, config.sequences, made, made * config.clip.frames, time.monotonic() - start, failures))
     _finish(directory, config, identity, assets, [finished[plan.name] for plan in plans], began)
     return True
 
@@ -72,17 +73,18 @@ def num_workers(config: GenerateConfig) -> int:
     return len(os.sched_getaffinity(0)) if config.workers is None else config.workers
 
 
-def _make_shards(plans: list[ShardPlan], assets: Assets, config: GenerateConfig, directory: Path, say: Callable[[str], None]) -> Iterator[FinishedShard]:
+def _make_shards(plans: list[ShardPlan], assets: Assets, config: GenerateConfig, directory: Path, say: Callable[[str], None]) -> Iterator[tuple[FinishedShard, int]]:
+    """Finished shards as they come, each with the number of workers that had died by then."""
     from seqgen.pipeline.cluster import Cluster, make_shards_in_process
 
     workers = min(num_workers(config), len(plans))
     if workers == 0:
-        yield from make_shards_in_process(plans, assets, config, directory)
+        yield from ((done, 0) for done in make_shards_in_process(plans, assets, config, directory))
         return
     say(f"starting {workers} Ray worker{'s' * (workers > 1)}")
-    with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(workers, assets.num_bytes()))
-        yield from cluster.make_shards(plans, assets, config, directory.resolve())
+    with Cluster(workers, assets.num_bytes()) as cluster:
+        for done in cluster.make_shards(plans, assets, config, directory.resolve()):
+            yield done, cluster.failures
 
 
 def _finish(directory: Path, config: GenerateConfig, identity: str, assets: Assets, finished: list[FinishedShard], began: datetime) -> None:
@@ -90,5 +92,7 @@ def _finish(directory: Path, config: GenerateConfig, identity: str, assets: Asse
     write_index(directory, [row for done in finished for row in done.rows])
     run = {**describe_machine(), "began": began.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds"), "workers": num_workers(config)}
     shards = [done.shard for done in finished]
-    write_manifest(directory, build_manifest(config.content(), identity, seed=config.seed, frames=config.clip.frames, assets=assets.licences(), shards=shards, run=run))
+    left_out = {} if assets.store_flow else dict.fromkeys(("flow_joints_m", "flow_source"), assets.licences()[0].licence)
+    manifest = build_manifest(config.content(), identity, seed=config.seed, frames=config.clip.frames, assets=assets.licences(), left_out=left_out, shards=shards, run=run)
+    write_manifest(directory, manifest)
     clear_progress(directory)

@@ -4,6 +4,7 @@ Built in: scikit-learn's two sample photos (CC-BY 2.0, attribution carried along
 """
 
 import hashlib
+import importlib.util
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,9 +66,7 @@ def list_photos(config: BackgroundConfig, split: SplitConfig) -> dict[SplitName,
 def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
     """The sRGB pixels of a photo, read-only; at most 1,600 pixels wide or high."""
     if place in BUILT_IN_PHOTOS:
-        from sklearn.datasets import load_sample_image
-
-        pixels = load_sample_image(f"{place}.jpg")
+        pixels = _decode_file(str(_sample_photos() / f"{place}.jpg"))
     elif place.startswith("texture-") and not Path(place).exists():
         pixels = draw_texture(np.random.default_rng(int(place.removeprefix("texture-"))))
     else:
@@ -75,6 +74,12 @@ def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
     pixels = np.ascontiguousarray(pixels)
     pixels.flags.writeable = False
     return pixels
+
+
+def _sample_photos() -> Path:
+    """Where scikit-learn keeps its photos, found without importing it, which takes a second."""
+    spec = importlib.util.find_spec("sklearn")
+    return Path(spec.origin).parent / "datasets" / "images"
 
 
 def _decode_file(place: str) -> UInt8[Array, "height width 3"]:

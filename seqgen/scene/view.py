@@ -18,7 +18,7 @@ from seqgen.geometry import matrix_from_axis_angle, minimum_jerk, random_rotatio
 Array = np.ndarray
 Viewpoint = Literal["third_person", "egocentric"]
 NOMINAL_DISTANCE_M = 0.5  # of the wrist in a weak-perspective camera, which cannot know it
-PLACING_ROUNDS = 40
+PLACING_ROUNDS, PLACED_PX = 40, 0.01  # at most so many corrections, fewer when the box is this near to the drawn one
 NEAREST_M = 0.1  # no part of the hand is placed nearer to a pinhole than this
 FOREARM_CONE_RAD = np.radians(50.0)  # no clip starts with the camera this near to the forearm's axis
 
@@ -96,7 +96,10 @@ def _place_pinhole(outlines: Array, extents: Array, middles: Array, fov: float, 
     for _ in range(PLACING_ROUNDS):
         points = outlines + wrist[:, None]
         pixels = focal * points[..., :2] / points[..., 2:] + centre
-        box_middle, box_extent = (pixels.max(1) + pixels.min(1)) / 2, np.ptp(pixels, axis=1).max(1)
+        low, high = pixels.min(1), pixels.max(1)
+        box_middle, box_extent = (low + high) / 2, (high - low).max(1)
+        if np.abs(box_extent - extents).max() < PLACED_PX and np.abs(box_middle - middles).max() < PLACED_PX:
+            break
         wrist[:, 2] = np.maximum(wrist[:, 2] * np.clip(box_extent / extents, 0.7, 1.4), nearest_m)
         wrist[:, :2] += (middles - box_middle) / focal * wrist[:, 2:]
     seen, depth = wrist[:, :2] / wrist[:, 2:], np.log(wrist[:, 2])
