@@ -25,6 +25,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 NUM_TEXTURES = 16
 TEXTURE_SIZE = (480, 360)
 MAX_PHOTO_PX = 1600
+TAKEN_SHARE = 0.35  # of clips that are sure to have a photo behind them where there are any, however many textures there are
 BUILT_IN_PHOTOS = {  # with whom to name
     "china": "photo by danielbuechele, flickr.com/photos/danielbuechele/6061409035, in scikit-learn",
     "flower": "photo by vultilion, flickr.com/photos/vultilion/6056698931, in scikit-learn",
@@ -50,13 +51,14 @@ class PhotoRef:
     place: str
     licence: str
     source: str
+    drawn: bool = False
 
 
 def list_photos(config: BackgroundConfig, split: SplitConfig) -> dict[SplitName, list[PhotoRef]]:
     """The photos of each split in use. A UserError when a folder holds no readable one."""
     if config.folder is None:
         photos = [PhotoRef(name, name, "CC-BY-2.0", source) for name, source in BUILT_IN_PHOTOS.items()]
-        photos += [PhotoRef(f"texture-{n:02d}", f"texture-{n:02d}", "CC0-1.0", "drawn by seqgen") for n in range(NUM_TEXTURES)]
+        photos += [PhotoRef(f"texture-{n:02d}", f"texture-{n:02d}", "CC0-1.0", "drawn by seqgen", drawn=True) for n in range(NUM_TEXTURES)]
     else:
         photos = _folder_photos(Path(config.folder))
     return _held_apart(photos, split)
@@ -100,11 +102,11 @@ def draw_texture(rng: np.random.Generator) -> UInt8[Array, "height width 3"]:
     frequency[0, 0] = 1.0 / max(TEXTURE_SIZE)
     fields = []
     for _ in range(3):
-        spectrum = np.exp(2j * np.pi * rng.random(frequency.shape)) / frequency ** rng.uniform(1.0, 1.8)
+        spectrum = np.exp(2j * np.pi * rng.random(frequency.shape)) / frequency ** rng.uniform(1.1, 1.9)
         field = np.fft.irfft2(spectrum, s=(height, width))
         fields.append((field - field.mean()) / field.std())
-    grey, tint = rng.uniform(60, 190), rng.normal(0, 14, 3)
-    light = rng.uniform(20, 48) * (1 + rng.normal(0, 0.12, 3))  # most of a scene's contrast is in lightness (Ruderman et al. 1998)
+    grey, tint = rng.uniform(70, 180), rng.normal(0, 14, 3)
+    light = rng.uniform(14, 36) * (1 + rng.normal(0, 0.12, 3))  # most of a scene's contrast is in lightness (Ruderman et al. 1998)
     axes = np.stack([light, rng.normal(0, 9, 3), rng.normal(0, 6, 3)])
     if rng.random() < 0.4:  # things with edges: a few levels instead of a slope
         fields[0] = np.round(fields[0] * rng.uniform(0.8, 2.0))
@@ -113,7 +115,9 @@ def draw_texture(rng: np.random.Generator) -> UInt8[Array, "height width 3"]:
 
 def draw_background(photos: list[PhotoRef], config: BackgroundConfig, *, size: tuple[int, int], frames: int, fps: float, rng: np.random.Generator) -> tuple[Background, PhotoRef]:
     """A photo and a patch of it that glides between two drawn places, at sub-pixel positions."""
-    photo = photos[int(rng.integers(len(photos)))]
+    taken = [photo for photo in photos if not photo.drawn]
+    pool = taken if taken and rng.random() < TAKEN_SHARE else photos
+    photo = pool[int(rng.integers(len(pool)))]
     pixels = decode_photo(photo.place)
     room = np.array([pixels.shape[1] - 1, pixels.shape[0] - 1], float)
     extent = np.array(size, float) - 1
