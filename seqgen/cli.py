@@ -142,9 +142,9 @@ def write_preview(dataset_dir: Path, out: Path, chosen: list[str | int]) -> None
 def bank_command(known: argparse.Namespace) -> int:
     """`seqgen bank`: first-contact verdict, counts, and the graph."""
     from seqgen.files import cache_folder
+    from seqgen.poses import load_bank_of
     from seqgen.poses.bank import PosesConfig
     from seqgen.poses.graph import load_graph
-    from seqgen.poses.load import load_bank_of
 
     config = PosesConfig(bank=known.file, format=known.format, side=known.side)
     bank = load_bank_of(config, print)

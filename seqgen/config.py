@@ -9,9 +9,9 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 
 from seqgen.errors import UserError
 
@@ -28,6 +28,17 @@ class Section(BaseModel):
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError("input should not be true or false")
         return value
+
+
+def interval(least: float, most: float) -> Any:
+    """The type of a field that holds two numbers, the first not above the second, both from `least` to `most`."""
+
+    def check(bounds: tuple[float, float]) -> tuple[float, float]:
+        if not least <= bounds[0] <= bounds[1] <= most:
+            raise ValueError(f"must be two numbers, the first not above the second, from {least:g} to {most:g}")
+        return bounds
+
+    return Annotated[tuple[float, float], AfterValidator(check)]
 
 
 SectionType = TypeVar("SectionType", bound=Section)

@@ -14,7 +14,7 @@ from seqgen.cli import main
 from seqgen.config import shipped_configs
 from seqgen.dataset import open_dataset
 from seqgen.dataset.manifest import read_manifest
-from seqgen.poses.load import load_built_in_bank
+from seqgen.poses import load_built_in_bank
 from seqgen.skeleton import JOINT_SETS
 
 TINY = "--workers 0 --sequences 2 --clip.frames 3 --clip.size 64,48 --poses.rows 1500 --split.val 0 --split.test 0 --output.preview 2".split()
@@ -40,7 +40,8 @@ def test_generate_from_annotations_to_pictures(monkeypatch: pytest.MonkeyPatch, 
     assert call(monkeypatch, "generate", "--pose-bank", str(bank), "--pose-format", "hands17", "--out", str(out), *TINY) == 0
     said = capsys.readouterr().out
     assert "palm" in said and "joint order hands17" in said and str(out / "preview.png") in said
-    assert np.asarray(Image.open(out / "preview.png")).std() > 10
+    with Image.open(out / "preview.png") as picture:
+        assert np.asarray(picture).std() > 10
     assert set(read_manifest(out).left_out) == {"flow_joints_m", "flow_source"}
     assert open_dataset(out)[0].labels.flow_source is None
     assert call(monkeypatch, "generate", "--pose-bank", str(bank), "--pose-format", "hands17", "--out", str(out), *TINY) == 0
@@ -50,7 +51,8 @@ def test_generate_from_annotations_to_pictures(monkeypatch: pytest.MonkeyPatch, 
 def test_preview_bank_doctor_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "generate", "--out", str(tmp_path / "out"), *TINY) == 0
     assert call(monkeypatch, "preview", str(tmp_path / "out"), "--sequences", "1", "--out", str(tmp_path / "pictures")) == 0
-    assert Image.open(tmp_path / "pictures" / "preview.gif").n_frames == 3
+    with Image.open(tmp_path / "pictures" / "preview.gif") as animation:
+        assert animation.n_frames == 3
     np.savez(tmp_path / "poses.npz", joints_m=load_built_in_bank(1500).joints_m[:100])
     capsys.readouterr()
     assert call(monkeypatch, "bank", "build", str(tmp_path / "poses.npz"), "--format", "npz") == 0

@@ -11,8 +11,8 @@ from banks import before_camera, built_in_hands, hands17_lines, random_curls, wr
 
 from seqgen.errors import UserError
 from seqgen.files import cache_folder
+from seqgen.poses import load_bank
 from seqgen.poses.formats import CHUNK_LINES, READERS, _parse_text, read_annotations
-from seqgen.poses.load import load_bank
 from seqgen.skeleton import JOINT_SETS, hand_frame
 
 HANDS = before_camera(built_in_hands(200).joints_m[::5])

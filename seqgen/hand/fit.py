@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from seqgen.files import arrays_digest, written_aside
+from seqgen.files import arrays_digest, file_digest, written_aside
 from seqgen.hand.anatomy import joint_axes
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.model import HandModel
@@ -149,7 +149,7 @@ def pose_statistics(poses: Float[Array, "poses 45"]) -> tuple[Float[Array, "45"]
 
 def hand_digest(model: HandModel) -> str:
     """sha256 of what of a hand model the encoder depends on."""
-    return arrays_digest(model.template_m, model.joint_regressor, model.skinning_weights, model.tip_vertices)
+    return arrays_digest(model.template_m, model.pose_directions, model.joint_regressor, model.skinning_weights, model.tip_vertices)
 
 
 def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path) -> PoseEncoder:
@@ -157,10 +157,12 @@ def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: F
     shipped = read_encoder(SHIPPED) if model.name == "open" and SHIPPED.exists() else None
     if shipped is not None and bank_name == "built-in":
         return shipped
-    path = cache / f"encoder-v{VERSION}-{arrays_digest(np.array([hand_digest(model), bank_digest]))[:32]}.safetensors"
+    num_steps = NUM_STEPS if shipped is None else NUM_STEPS // 3
+    origin = np.array([hand_digest(model), bank_digest, str(num_steps), "" if shipped is None else file_digest(SHIPPED)])
+    path = cache / f"encoder-v{VERSION}-{arrays_digest(origin)[:32]}.safetensors"
     if not path.exists():
         log.info("training the pose encoder for %s and %s, once", model.name, bank_name)
-        encoder = train_encoder(model, joints_m, num_steps=NUM_STEPS if shipped is None else NUM_STEPS // 3, start=shipped)
+        encoder = train_encoder(model, joints_m, num_steps=num_steps, start=shipped)
         write_encoder(encoder, path)
     return read_encoder(path)
 

@@ -18,9 +18,9 @@ from seqgen.hand import load_hand
 from seqgen.hand.fit import load_encoder
 from seqgen.hand.model import HandModel
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.poses import load_bank_of
 from seqgen.poses.bank import PoseBank, split_rows
 from seqgen.poses.graph import NeighbourGraph, load_graph
-from seqgen.poses.load import load_bank_of
 from seqgen.scene.background import PhotoRef, list_photos
 from seqgen.splits import SplitName
 

@@ -14,8 +14,8 @@ from seqgen.hand import OPEN_HAND, load_hand
 from seqgen.hand.fit import SHIPPED, direction_errors_rad, pose_statistics, train_encoder, write_encoder
 from seqgen.hand.model import save_hand
 from seqgen.pipeline.process import one_thread
+from seqgen.poses import load_built_in_bank
 from seqgen.poses.bank import PosesConfig
-from seqgen.poses.load import load_built_in_bank
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from pydantic import Field
 
-from seqgen.config import Section
+from seqgen.config import Section, interval
 from seqgen.errors import UserError
 from seqgen.scene.scene import Background
 from seqgen.splits import SPLITS, SplitConfig, SplitName
@@ -39,7 +39,7 @@ class BackgroundConfig(Section):
     """a folder of photos, searched deeply; VOC2012's root works (its JPEGImages are taken); none: the built-in photos and textures"""
     speed: float = Field(0.15, ge=0, le=5)
     """standard deviation of the patch's speed, in frame widths a second"""
-    zoom: tuple[float, float] = (0.8, 2.0)
+    zoom: interval(0.05, 20.0) = (0.8, 2.0)
     """photo pixels per picture pixel, least and most; less where the photo is too small"""
 
 
@@ -64,7 +64,7 @@ def list_photos(config: BackgroundConfig, split: SplitConfig) -> dict[SplitName,
     return _held_apart(photos, split)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
     """The sRGB pixels of a photo, read-only; at most 1,600 pixels wide or high."""
     if place in BUILT_IN_PHOTOS:

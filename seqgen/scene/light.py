@@ -5,8 +5,10 @@ from typing import Literal
 import numpy as np
 
 from seqgen.config import Section
-from seqgen.geometry import matrix_from_axis_angle, slerp
+from seqgen.geometry import matrix_from_axis_angle
 from seqgen.scene.scene import Light
+
+TURN_DEG_S = 20.0  # standard deviation, about each axis
 
 
 class LightConfig(Section):
@@ -22,8 +24,8 @@ def draw_light(config: LightConfig, *, frames: int, fps: float, rng: np.random.G
     lights = [(_towards(rng, above=1.2, before=0.8), rng.uniform(0.5, 1.1) * _tint(rng, 0.08))]
     if rng.random() < 0.5:
         lights.append((_towards(rng, above=0.3, before=0.3), rng.uniform(0.1, 0.4) * _tint(rng, 0.12)))
-    turn = matrix_from_axis_angle(np.radians(20.0) * (frames - 1) / fps * rng.standard_normal(3))
-    rotations = slerp(np.eye(3), turn, np.linspace(0, 1, frames))
+    turn = np.radians(TURN_DEG_S) * (frames - 1) / fps * rng.standard_normal(3)
+    rotations = matrix_from_axis_angle(np.linspace(0, 1, frames)[:, None] * turn)
     directions = np.stack([rotations @ direction for direction, _ in lights], 1)
     colours = np.stack([colour for _, colour in lights])
     still = (np.broadcast_to(value, (frames, *value.shape)).astype(np.float32) for value in (ambient, colours))

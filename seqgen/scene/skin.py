@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seqgen.config import Section
+from seqgen.hand.anatomy import joint_axes
 from seqgen.hand.model import HandModel
-from seqgen.skeleton import hand_frame
+from seqgen.skeleton import CANONICAL_FROM_MANO, TIPS, hand_frame
 
 Array = np.ndarray
 ITA_RANGE_DEG = (-45.0, 62.0)
@@ -40,7 +41,8 @@ def skin_map(model: HandModel, rest_joints_m: Float[Array, "21 3"], normals: Flo
     back = frame.axes[0][:, 2]
     outward = normals @ back
     ruddy = np.max([np.exp(-((_distance(model.template_m, rest_joints_m[j]) / 0.011) ** 2)) for j in (2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20)], 0)
-    nail = np.max([_nail(model.template_m, normals, rest_joints_m, tip, back) for tip in (4, 8, 12, 16, 20)], 0)
+    backs = {tip: joint_axes(model)[CANONICAL_FROM_MANO[tip - 1]][:, 2] for tip in TIPS}
+    nail = np.max([_nail(model.template_m, normals, rest_joints_m[tip - 1], rest_joints_m[tip], up) for tip, up in backs.items()], 0)
     return SkinMap(_smoothstep(-outward, -0.25, 0.6), ruddy, nail, model.template_m - rest_joints_m[0])
 
 
@@ -86,15 +88,11 @@ def tone_name(ita_deg: float) -> str:
     return next((name for bound, name in bounds if ita_deg > bound), "dark")
 
 
-def _nail(points_m: Array, normals: Array, joints_m: Array, tip: int, back: Array) -> Array:
-    """1 on the outer half of a last bone's back side, 0 elsewhere. The back of a finger tip is the hand's back less its part along the bone."""
-    bone = joints_m[tip] - joints_m[tip - 1]
-    length = np.linalg.norm(bone)
-    bone = bone / length
-    up = back - (back @ bone) * bone if tip != 4 else np.cross(bone, np.cross(back, bone))
-    up = up / np.linalg.norm(up)
-    offset = points_m - joints_m[tip - 1]
-    along, side = offset @ bone / length, np.linalg.norm(np.cross(offset - (offset @ bone)[:, None] * bone, up), axis=1)
+def _nail(points_m: Array, normals: Array, joint_m: Array, tip_m: Array, up: Array) -> Array:
+    """1 on the outer half of a last bone's back (where `up` points), 0 elsewhere."""
+    length = np.linalg.norm(tip_m - joint_m)
+    bone, offset = (tip_m - joint_m) / length, points_m - joint_m
+    along, side = offset @ bone / length, np.abs(offset @ np.cross(bone, up))
     return _smoothstep(along, 0.45, 0.6) * (along < 1.15) * (side < 0.0075) * _smoothstep(normals @ up, 0.45, 0.7)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from seqgen.camera import Camera, CameraKind, intrinsics_from_fov
-from seqgen.config import Section
+from seqgen.config import Section, interval
 from seqgen.geometry import matrix_from_axis_angle, minimum_jerk, random_rotation, rigid_matrix, slerp
 
 Array = np.ndarray
@@ -28,9 +28,9 @@ class CameraConfig(Section):
     """perspective: a pinhole with a drawn field of view; weak_perspective: scale and shift alone, as in the SeqHAND paper"""
     egocentric: float = Field(0.5, ge=0, le=1)
     """share of clips seen from the hand owner's own head; the others are seen from anywhere"""
-    fov_deg: tuple[float, float] = (30.0, 60.0)
+    fov_deg: interval(5.0, 150.0) = (30.0, 60.0)
     """field of view across the shorter side, least and most (perspective)"""
-    outline: tuple[float, float] = (0.45, 0.72)
+    outline: interval(0.02, 1.0) = (0.45, 0.72)
     """longer side of the hand's outline, as a share of the shorter side of the picture, least and most"""
     off_centre: float = Field(0.08, ge=0, le=0.5)
     """standard deviation of the outline's middle from the picture's, as a share of its shorter side"""
@@ -68,7 +68,7 @@ def draw_view(config: CameraConfig, *, frames: int, fps: float, rng: np.random.G
         start = draw_rotation(rng)
     turn = np.radians(config.turn_deg_s) * (frames - 1) / fps * rng.standard_normal(3) / np.sqrt(3)
     way = _eased(frames)
-    camera_from_hand = slerp(start, matrix_from_axis_angle(turn) @ start, way)
+    camera_from_hand = matrix_from_axis_angle(way[:, None] * turn) @ start
     return View(viewpoint, camera_from_hand, _draw_camera_motion(viewpoint, way, rng))
 
 
@@ -88,7 +88,7 @@ def place_hand(config: CameraConfig, view: View, outline_m: Float[Array, "frames
 
 
 def _place_pinhole(outlines: Array, extents: Array, middles: Array, fov: float, size: tuple[int, int], way: Array) -> Placement:
-    """Move each end's outline until its box is as drawn (a few rounds of proportional correction), then glide in pixels and log-depth."""
+    """Move each end's outline until its box is as drawn (half the proportional correction a round: the whole swings for hands seen end on), then glide in pixels and log-depth."""
     matrix = intrinsics_from_fov(fov, size)
     focal, centre = matrix[0, 0], matrix[:2, 2]
     nearest_m = NEAREST_M - outlines[..., 2].min(1)
@@ -100,8 +100,8 @@ def _place_pinhole(outlines: Array, extents: Array, middles: Array, fov: float, 
         box_middle, box_extent = (low + high) / 2, (high - low).max(1)
         if np.abs(box_extent - extents).max() < PLACED_PX and np.abs(box_middle - middles).max() < PLACED_PX:
             break
-        wrist[:, 2] = np.maximum(wrist[:, 2] * np.clip(box_extent / extents, 0.7, 1.4), nearest_m)
-        wrist[:, :2] += (middles - box_middle) / focal * wrist[:, 2:]
+        wrist[:, 2] = np.maximum(wrist[:, 2] * np.sqrt(np.clip(box_extent / extents, 0.5, 2.0)), nearest_m)
+        wrist[:, :2] += 0.5 * (middles - box_middle) / focal * wrist[:, 2:]
     seen, depth = wrist[:, :2] / wrist[:, 2:], np.log(wrist[:, 2])
     depths = np.exp(depth[0] + way * (depth[1] - depth[0]))[:, None]
     wrist_m = np.concatenate([(seen[0] + way[:, None] * (seen[1] - seen[0])) * depths, depths], 1)
