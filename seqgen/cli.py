@@ -61,9 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     preview.set_defaults(function=preview_command)
 
     bank = commands.add_parser("bank", help="check, build and look into a pose bank")
-    bank.add_argument("action", choices=["inspect", "build"], help="inspect: what is in it; build: also its neighbour graph, kept in the cache")
+    actions = "inspect: what is in it; build: also its neighbour graph, kept in the cache; report: how walks and the published flows move on it"
+    bank.add_argument("action", choices=["inspect", "build", "report"], help=actions)
     bank.add_argument("file", nargs="?", default="built-in", help="annotation file (default: the built-in bank)")
-    bank.add_argument("--format", default="hands17", choices=["hands17", "npz"])
+    bank.add_argument("--format", default="hands17", help="as for `poses.format`")
+    bank.add_argument("--clips", type=int, default=200, metavar="N", help="clips of each kind in a report")
+    bank.add_argument("--json", type=Path, metavar="FILE", help="write the report's numbers here too")
     bank.add_argument("--side", default="right", choices=["right", "left"])
     bank.set_defaults(function=bank_command)
 
@@ -140,20 +143,35 @@ def write_preview(dataset_dir: Path, out: Path, chosen: list[str | int]) -> None
 
 
 def bank_command(known: argparse.Namespace) -> int:
-    """`seqgen bank`: first-contact verdict, counts, and the graph."""
-    from seqgen.files import cache_folder
-    from seqgen.poses import load_bank_of
-    from seqgen.poses.bank import PosesConfig
+    """`seqgen bank`: first-contact verdict, counts, the graph, and the motion report."""
+    from seqgen.files import cache_folder, write_json
+    from seqgen.pipeline.process import one_thread
+    from seqgen.poses import load_built_in_bank
+    from seqgen.poses.bank import PosesConfig, build_bank
+    from seqgen.poses.flow_report import report_flows, table
+    from seqgen.poses.formats import read_annotations
     from seqgen.poses.graph import load_graph
 
-    config = PosesConfig(bank=known.file, format=known.format, side=known.side)
-    bank = load_bank_of(config, print)
+    recording = None
+    if known.file == "built-in":
+        bank = load_built_in_bank(PosesConfig().rows)
+    else:
+        annotations, verdict = read_annotations(Path(known.file), known.format, side=known.side)
+        print(verdict)
+        bank, recording = build_bank(annotations), annotations.joints_m
     print(f"{bank.name}: {len(bank):,} distinct poses, licence {bank.licence}, digest {bank.digest[:16]}")
     subjects = len(set(bank.subject.tolist()) - {-1})
     print(f"subjects: {subjects or 'not stated'}; copies in data sets: {'allowed' if bank.copies_allowed else 'not allowed'}")
-    if known.action == "build":
-        graph = load_graph(bank, cache_folder(), where=bank.name)
+    if known.action == "inspect":
+        return 0
+    with one_thread():
+        graph = load_graph(bank, cache_folder(), where=bank.name, say=print)
         print(f"neighbour graph: {graph.neighbours.shape[1]} neighbours a pose, mean spacing {graph.spacing_m * 1e3:.2f} mm, in {cache_folder()}")
+        if known.action == "report":
+            reports = report_flows(bank, graph, num_clips=known.clips, recording=recording)
+            print(table(reports))
+            if known.json:
+                write_json(known.json, {name: report.as_dict() for name, report in reports.items()})
     return 0
 
 

@@ -93,4 +93,4 @@ def cached_arrays(folder: Path, build: Callable[[], dict[str, np.ndarray]]) -> d
         except OSError:
             if not folder.is_dir():  # else another process built the same and was faster
                 raise
-    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(folder.glob("*.npy"))}
+    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray) for file in sorted(folder.glob("*.npy"))}

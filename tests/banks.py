@@ -51,8 +51,32 @@ def bank_of(joints_m: Array) -> PoseBank:
 
 
 def graph_of(bank: PoseBank) -> NeighbourGraph:
-    arrays = build_graph(bank.joints_m.reshape(len(bank), -1))
-    return NeighbourGraph(arrays["neighbours"], arrays["parents"], arrays["costs"], float(arrays["spacing_m"]))
+    return NeighbourGraph(**build_graph(bank.joints_m.reshape(len(bank), -1)))
+
+
+def straight_hands(places: Array) -> Array:
+    """Poses on one straight line of pose space: 0 is the flat hand, 1 a hand curled by a radian at MCPs and PIPs; the palm stays as it is."""
+    flat, curled = curling_hands(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    return flat + np.asarray(places)[:, None, None] * (curled - flat)
+
+
+def line_bank(num_rows: int = 150) -> PoseBank:
+    """Evenly spaced poses on a straight line; row i stands at i / (num_rows - 1) of it."""
+    return bank_of(straight_hands(np.linspace(0, 1, num_rows)))
+
+
+def thinned_to_islands(num_rows: int = 2000) -> PoseBank:
+    """The built-in bank without the poses near the plane that halves it along its widest axis: two islands, farther apart than a walk may step."""
+    bank = built_in_bank(num_rows)
+    rows = bank.joints_m.reshape(len(bank), -1).astype(float)
+    rows = rows - rows.mean(0)
+    along = rows @ np.linalg.eigh(rows.T @ rows)[1][:, -1] / np.sqrt(21)
+    return bank.subset(np.flatnonzero(np.abs(along - np.median(along)) > 0.01))
+
+
+def rows_of(bank: PoseBank) -> Array:
+    """Poses as rows of 63 numbers, double precision."""
+    return bank.joints_m.reshape(len(bank), -1).astype(float)
 
 
 def before_camera(joints_m: Array, seed: int = 0) -> Array:

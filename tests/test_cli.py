@@ -152,7 +152,7 @@ def test_other_commands_too(words: list[str], monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_a_fault_of_ours_has_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fault = "import seqgen.poses.flow as f, sys; f.draw_walk = lambda *a, **k: 1 / 0; from seqgen.cli import main"
+    fault = "import seqgen.poses.flow as f, sys; f.draw_speed = lambda *a, **k: 1 / 0; from seqgen.cli import main"
     script = f"{fault}; sys.argv = ['seqgen', 'generate', '--out', {str(tmp_path / 'out')!r}, *{TINY!r}]; main()"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and "ZeroDivisionError" in ended.stderr

@@ -12,7 +12,8 @@ from banks import before_camera, built_in_hands, hands17_lines, random_curls, wr
 from seqgen.errors import UserError
 from seqgen.files import cache_folder
 from seqgen.poses import load_bank
-from seqgen.poses.formats import CHUNK_LINES, READERS, _parse_text, read_annotations
+from seqgen.poses.formats import READERS, read_annotations
+from seqgen.poses.formats.text import CHUNK_LINES, parse_text
 from seqgen.skeleton import JOINT_SETS, hand_frame
 
 HANDS = before_camera(built_in_hands(200).joints_m[::5])
@@ -200,7 +201,7 @@ def test_the_parsed_numbers_are_kept_beside_the_file_and_are_those_of_a_fresh_pa
     times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     np.testing.assert_array_equal(read_annotations(file, "hands17")[0].joints_m, first)
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
-    fresh = JOINT_SETS["hands17"].to_canonical(_parse_text(file)) * 1e-3
+    fresh = JOINT_SETS["hands17"].to_canonical(parse_text(file)["joints"]) * 1e-3
     np.testing.assert_array_equal(first, fresh)
 
 
@@ -341,9 +342,94 @@ def test_other_files_are_no_archives(archive, content):
 
 @pytest.mark.parametrize("format_name", READERS)
 def test_every_reader_gives_the_same_bank(tmp_path, format_name):
-    files = {"hands17": write_lines(tmp_path / "a.txt", LINES), "npz": write_npz(tmp_path / "a.npz", joints_m=HANDS)}
+    np.save(tmp_path / "a.npy", 0.37 * JOINT_SETS["mano"].from_canonical(HANDS))
+    lines = write_lines(tmp_path / "a.txt", LINES)
+    files = {"hands17": lines, "bighand": lines, "npz": write_npz(tmp_path / "a.npz", joints_m=HANDS), "seqhand-npy": tmp_path / "a.npy"}
     bank = load_bank(files[format_name], format_name)
     assert np.abs(bank.joints_m - load_bank(files["npz"], "npz").joints_m).max() < 2e-6
+
+
+# --- seqhand-npy ---
+
+
+@pytest.fixture
+def array(tmp_path):
+    return tmp_path / "normalized_bh_inMANOorder.npy"
+
+
+def write_npy(path, values):
+    np.save(path, values)
+    return path
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["(N, 21, 3)", "(N, 63)"])
+@pytest.mark.parametrize("dtype", ["<f8", "<f4", ">f8", "F"])
+@pytest.mark.parametrize("scale", [1.0, 1000.0, 0.0031, 12.34])
+def test_npy_of_any_scale_becomes_hands_with_a_palm_of_95_mm(array, flat, dtype, scale):
+    hands = np.array([0.4, -0.1, 0.2]) + hand_frame(HANDS).normalise(HANDS)  # whatever its origin
+    values = scale * JOINT_SETS["mano"].from_canonical(hands)
+    values = np.asfortranarray(values) if dtype == "F" else values.astype(dtype)
+    annotations, verdict = read_annotations(write_npy(array, values.reshape(40, 63) if flat else values), "seqhand-npy")
+    np.testing.assert_allclose(annotations.joints_m, hands, atol=1e-6)
+    assert f": 40 poses; palm {scale * 0.095:.4g} in a unit of its own, taken as 95 mm; joint order mano; right hands" in verdict
+    assert annotations.joints_m.dtype == np.float32 and not annotations.copies_allowed and "research" in annotations.licence
+    bank = load_bank(array, "seqhand-npy")
+    np.testing.assert_allclose(bank.joints_m, hand_frame(HANDS).normalise(HANDS), atol=2e-6)
+
+
+@pytest.mark.parametrize("actual", [name for name in JOINT_SETS if name != "mano"])
+def test_npy_of_another_order_is_refused(array, actual):
+    message = refusal(write_npy(array, 3 * JOINT_SETS[actual].from_canonical(HANDS)), "seqhand-npy")
+    assert re.fullmatch(rf": wrong joint order: not mano; ({actual}|hands17|bighand) would fit", message)
+
+
+def test_npy_with_coordinates_scaled_each_for_itself_is_no_hand(array):
+    values = JOINT_SETS["mano"].from_canonical(hand_frame(HANDS).normalise(HANDS)).reshape(40, 63)
+    message = refusal(write_npy(array, (values - values.mean(0)) / (values.std(0) + 1e-6)), "seqhand-npy")
+    assert message.endswith("% of the rows have the knuckles at odd distances from the wrist; hands may be scaled as a whole, not each coordinate for itself")
+
+
+def test_npy_of_left_hands(array):
+    write_npy(array, JOINT_SETS["mano"].from_canonical(MIRRORED))
+    assert refusal(array, "seqhand-npy").startswith(": these look like left hands")
+    bank = load_bank(array, "seqhand-npy", side="left")
+    np.testing.assert_allclose(bank.joints_m, hand_frame(HANDS).normalise(HANDS), atol=2e-6)
+
+
+BAD_ARRAYS = {
+    "20 joints": (np.zeros((5, 20, 3)), ": is float64 (5, 20, 3), expected numbers of shape (N, 21, 3) or (N, 63)"),
+    "62 numbers": (np.zeros((5, 62)), ": is float64 (5, 62), expected"),
+    "one row": (np.zeros(63), ": is float64 (63,), expected"),
+    "no axis": (np.float64(1), ": is float64 (), expected"),
+    "text": (np.zeros((5, 63), "U3"), ": is <U3 (5, 63), expected"),
+    "complex": (np.zeros((5, 63), complex), ": is complex128 (5, 63), expected"),
+    "objects": (np.array([Bomb()], object), ": not a readable .npy of plain numbers, or cut short: "),
+    "no rows": (np.zeros((0, 63)), ": holds no annotations"),
+    "one place": (np.ones((5, 63)), ": holds no hands"),
+    "nan": (np.where(np.arange(40)[:, None, None] == 7, np.nan, HANDS), ": row 7 holds a coordinate that is not finite"),
+    "beyond float32": (np.where(np.arange(40)[:, None, None] == 8, 1e300, HANDS), ": row 8 holds a coordinate that is not finite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARRAYS)
+def test_bad_npy_are_refused(array, name, monkeypatch):
+    monkeypatch.setenv("SEQGEN_TEST_BOMB", str(array.parent / "boom"))
+    values, words = BAD_ARRAYS[name]
+    assert refusal(write_npy(array, values), "seqhand-npy").startswith(words)
+    assert os.listdir(array.parent) == [array.name]
+
+
+def test_files_that_are_no_npy_are_refused(array, archive):
+    whole = write_npy(array, HANDS).read_bytes()
+    for content in (b"", b"image 1 2 3\n", pickle.dumps(HANDS)):
+        array.write_bytes(content)
+        assert refusal(array, "seqhand-npy") == ": not a .npy file"
+    for length in (7, 60, 200, len(whole) - 8):
+        array.write_bytes(whole[:length])
+        assert refusal(array, "seqhand-npy").startswith(": not a readable .npy of plain numbers, or cut short: ")
+    array.write_bytes(whole[:10] + b"{'descr': __import__('os'), 'fortran_order': 1}\n".ljust(len(whole) - 10))
+    assert refusal(array, "seqhand-npy").startswith(": not a readable .npy of plain numbers, or cut short: ")
+    assert refusal(write_npz(archive, joints_m=HANDS), "seqhand-npy") == ": not a .npy file; a .npz is read by the format npz"
 
 
 # --- a real recording ---

@@ -1,21 +1,17 @@
-"""The hand: its file, its skinning against a slow twin and against smplx, and what makes the open hand a right hand."""
+"""The hand: its file, its skinning against a slow twin and against smplx, its mirror image, and what makes the open hand a right hand."""
 
 import dataclasses
-import pickle
-import sys
-import types
 
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
 from scipy.spatial.transform import Rotation
 
 from seqgen.errors import UserError
 from seqgen.hand import OPEN_HAND, load_hand
 from seqgen.hand.anatomy import joint_axes, pose_from_angles
 from seqgen.hand.layer import HandLayer, rotation_matrices
-from seqgen.hand.model import open_edge, read_hand, rest_joints_m, save_hand
+from seqgen.hand.model import mirrored, open_edge, read_hand, rest_joints_m, save_hand
 from seqgen.skeleton import CANONICAL_FROM_MANO, MANO_PARENTS, hand_frame
 
 OPEN = load_hand("open")
@@ -75,6 +71,25 @@ def test_skinning_equals_smplx():
     own = [i for i, j in enumerate(CANONICAL_FROM_MANO) if j < 16]
     mano = [CANONICAL_FROM_MANO[i] for i in own]
     torch.testing.assert_close(mesh.joints_m[:, own], joints[:, mano] + translation[:, None], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("model", [OPEN, with_pose_directions(OPEN)], ids=["open", "pose directions"])
+def test_the_mirrored_hand_moves_as_in_a_mirror(model):
+    other, across = mirrored(model), torch.tensor([-1.0, 1, 1])
+    pose, betas, translation = parameters(3, seed=2)
+    mesh, reflection = HandLayer(model)(pose, betas, translation), HandLayer(other)(-across * pose, betas, across * translation)
+    torch.testing.assert_close(reflection.vertices_m, mesh.vertices_m * across, atol=1e-6, rtol=0)
+    torch.testing.assert_close(reflection.joints_m, mesh.joints_m * across, atol=1e-6, rtol=0)
+    normals = [np.cross(*(m.template_m[m.faces[:, corner]] - m.template_m[m.faces[:, 0]] for corner in (1, 2))) for m in (model, other)]
+    np.testing.assert_allclose(normals[1], normals[0] * [-1, 1, 1], atol=1e-10)  # outside stays outside
+    np.testing.assert_array_equal(open_edge(other.faces), other.wrist_loop)
+    coefficients = np.random.default_rng(0).normal(size=45).astype(np.float32)
+    fingers, reflected = (coefficients @ m.pose_components + m.pose_mean for m in (model, other))
+    np.testing.assert_allclose(reflected, fingers * np.tile([1, -1, -1], 15), atol=1e-6)
+    assert (model.side, other.side) == ("right", "left")
+    for field in dataclasses.fields(model):
+        if field.name != "provenance":
+            np.testing.assert_array_equal(getattr(mirrored(other), field.name), getattr(model, field.name))
 
 
 def test_no_pose_gives_the_template_and_a_beta_its_direction():
@@ -284,64 +299,3 @@ def test_the_file_is_what_the_script_builds(tmp_path):
     built = build_open_hand()
     for field in ("template_m", "shape_directions", "joint_regressor", "skinning_weights", "faces", "tip_vertices", "uv", "wrist_loop"):
         np.testing.assert_allclose(getattr(built, field), getattr(OPEN, field), atol=1e-5)
-
-
-def mano_pickle(folder, monkeypatch):
-    """A file as MANO's is: Python 2 style pickle with chumpy and scipy.sparse objects; its content is the open hand's."""
-    chumpy, holder = types.ModuleType("chumpy.ch"), type("Ch", (), {"__module__": "chumpy.ch"})
-    reordering, select = types.ModuleType("chumpy.reordering"), type("Select", (), {"__module__": "chumpy.reordering"})
-    chumpy.Ch, reordering.Select = holder, select
-    for module in (types.ModuleType("chumpy"), chumpy, reordering):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    inner, shapes = holder(), select()
-    inner.x = np.concatenate([OPEN.shape_directions.ravel(), np.zeros(7)])
-    shapes.a, shapes.idxs, shapes.preferred_shape = inner, np.arange(OPEN.shape_directions.size), OPEN.shape_directions.shape
-    content = {
-        "v_template": OPEN.template_m.astype(float),
-        "shapedirs": shapes,
-        "posedirs": OPEN.pose_directions,
-        "J_regressor": sparse.csc_matrix(OPEN.joint_regressor),
-        "weights": OPEN.skinning_weights,
-        "f": OPEN.faces.astype(np.uint32),
-        "kintree_table": np.array([[2**32 - 1, *MANO_PARENTS[1:]], range(16)], np.uint32),
-        "hands_components": np.eye(45),
-        "hands_mean": np.zeros(45),
-        "bs_style": "lbs",
-        "some_number": np.float64(3),
-    }
-    (folder / "MANO_RIGHT.pkl").write_bytes(pickle.dumps(content, protocol=2))
-
-
-def test_mano_is_read_without_its_libraries(tmp_path, monkeypatch):
-    mano_pickle(tmp_path, monkeypatch)
-    monkeypatch.undo()
-    model = load_hand("mano", mano_dir=tmp_path)
-    for field in ("template_m", "shape_directions", "joint_regressor", "skinning_weights", "faces", "wrist_loop"):
-        np.testing.assert_array_equal(getattr(model, field), getattr(OPEN, field))
-    assert model.name == "mano" and len(model.uv) == 0
-
-
-class Harmful:
-    """Pickled, it asks its reader to make a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        import os
-
-        return os.mkdir, (str(self.folder),)
-
-
-def test_mano_files_run_no_code_and_say_what_is_wrong(tmp_path):
-    with pytest.raises(UserError, match=r"register at https://mano\.is\.tue\.mpg\.de.*MANO_RIGHT\.pkl.*hand\.mano_dir"):
-        load_hand("mano", mano_dir=tmp_path)
-    path = tmp_path / "MANO_RIGHT.pkl"
-    path.write_bytes(pickle.dumps({"v_template": Harmful(tmp_path / "harm")}))
-    with pytest.raises(UserError, match=r"refused to load posix\.mkdir"):
-        load_hand("mano", mano_dir=tmp_path)
-    assert not (tmp_path / "harm").exists()
-    for content in (b"junk", pickle.dumps([1]), pickle.dumps({"v_template": 1})):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=r"MANO_RIGHT\.pkl"):
-            load_hand("mano", mano_dir=tmp_path)

@@ -1,6 +1,8 @@
-"""From joints to hand parameters: the paper's MLP encoder, trained on the reconstruction through the detached hand (SeqHAND, section 3.1).
+"""From joints to hand parameters: the MLP encoder, trained on the reconstruction through the detached hand (SeqHAND, section 3.1).
 
-    joints (B, 63), hand frame, 95 mm palm ──> 4 linear layers ──> rotations of the 15 finger joints (B, 15, 3), axis-angle
+    joints (B, 63), hand frame, 95 mm palm ──> 4 or 7 linear layers ──> rotations of the 15 finger joints (B, 15, 3), axis-angle
+
+Four layers are the paper's, and what ships; seven are the official script's, with its batch normalisation and tanh. `refine.py` takes over from there.
 
 The hand's own bones are longer or shorter than those of the annotated subject, so what is matched is the direction of the 15 finger bones in the
 palm's frame, not positions: otherwise a short bone would bend a finger. The global rotation needs no network: the palm of a hand model is rigid.
@@ -8,9 +10,10 @@ palm's frame, not positions: otherwise a short bone would bend a finger. The glo
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,7 +28,9 @@ from seqgen.hand.model import HandModel
 from seqgen.skeleton import FINGER_BONES, hand_frame
 
 Array = np.ndarray
-WIDTH = 256
+Depth = Literal[4, 7]
+SIZES: dict[int, tuple[int, ...]] = {4: (63, 256, 256, 256, 45), 7: (63, 256, 512, 1024, 512, 256, 128, 45)}
+SCRIPT_RANGE_RAD = np.pi  # what the script's last tanh is scaled by; 3.5 there, where outputs are principal components
 BATCH = 256
 NUM_STEPS = 5000
 SHIPPED = Path(__file__).parent / "assets" / "open_encoder.safetensors"
@@ -38,18 +43,22 @@ log = logging.getLogger(__name__)
 
 
 class PoseEncoder(nn.Module):
-    """Four linear layers; see the head of this file. The input is centred and scaled by what training saw."""
+    """Four or seven linear layers; see the head of this file. The input is centred and scaled by what training saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: Depth = 4) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(63))
         self.register_buffer("scale", torch.ones(63))
-        sizes = [63, WIDTH, WIDTH, WIDTH, 45]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(SIZES[layers]))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in SIZES[layers][1:-1] if layers == 7)
 
     def forward(self, joints_m: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 15 3"]:
         """Rotations of the finger joints, MANO order, that make a hand point its finger bones as the joints do."""
         hidden = (joints_m.flatten(1) - self.mean) / self.scale
+        if self.norms:
+            for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+                hidden = torch.tanh(norm(layer(hidden)))
+            return (SCRIPT_RANGE_RAD * torch.tanh(self.layers[-1](hidden))).unflatten(1, (15, 3))
         for layer in self.layers[:-1]:
             hidden = nn.functional.gelu(layer(hidden))
         return self.layers[-1](hidden).unflatten(1, (15, 3))
@@ -74,24 +83,33 @@ def train_encoder(
     joints_m: Float32[Array, "rows 21 3"],
     *,
     num_steps: int = NUM_STEPS,
+    layers: Depth = 4,
     start: PoseEncoder | None = None,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> PoseEncoder:
-    """An encoder for a hand of mean shape and a bank. One thread, so that the same bank gives the same weights whatever the machine's load."""
+    """An encoder for a hand of mean shape and a bank: a new one of that many layers, or `start` trained further.
+
+    One thread, so that the same bank gives the same weights whatever the machine's load. `progress` is told each step's number, from 1, and loss.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _train(model, torch.as_tensor(np.array(joints_m)), num_steps, start, seed, progress)
+        joints, generator = torch.as_tensor(np.array(joints_m)), torch.Generator().manual_seed(seed)
+        if start is None:
+            return _train(model, joints, _new_encoder(joints, generator, layers), 2e-3, num_steps, generator, progress)
+        return _train(model, joints, copy.deepcopy(start), 5e-4, num_steps, generator, progress)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train(model: HandModel, joints: Tensor, num_steps: int, start: PoseEncoder | None, seed: int, progress: Callable[[int, float], None] | None) -> PoseEncoder:
-    generator = torch.Generator().manual_seed(seed)
-    layer, encoder = HandLayer(model), _new_encoder(joints, generator) if start is None else copy.deepcopy(start).requires_grad_(True)
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=2e-3 if start is None else 5e-4, weight_decay=1e-5)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=num_steps, pct_start=0.1)
+def _train(
+    model: HandModel, joints: Tensor, encoder: PoseEncoder, rate: float, num_steps: int, generator: torch.Generator, progress: Callable[[int, float], None] | None
+) -> PoseEncoder:
+    """Trains the encoder in place."""
+    layer, encoder = HandLayer(model), encoder.train().requires_grad_(True)
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=rate, weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=num_steps, pct_start=0.1)
     to_hand = torch.as_tensor(model_from_hand(layer, np.zeros(10, np.float32)), dtype=torch.float32)
     axes = torch.as_tensor(joint_axes(model)[1:], dtype=torch.float32)
     for step in range(num_steps):
@@ -117,14 +135,15 @@ def _loss(rotations: Tensor, target: Tensor, layer: HandLayer, to_hand: Tensor, 
     return error + TWIST_WEIGHT * (local[..., 0] ** 2).mean() + SIDEWAYS_WEIGHT * (local[:, hinges, 2] ** 2).mean() + SIZE_WEIGHT * (rotations**2).mean()
 
 
-def _new_encoder(joints: Tensor, generator: torch.Generator) -> PoseEncoder:
-    encoder = PoseEncoder()
+def _new_encoder(joints: Tensor, generator: torch.Generator, layers: Depth) -> PoseEncoder:
+    """Untrained, scaled to the joints; its first guess is near the rest pose."""
+    encoder = PoseEncoder(layers)
     encoder.mean.copy_(joints.flatten(1).mean(0))
     encoder.scale.fill_(joints.flatten(1).std(0).mean())
-    for number, layer in enumerate(encoder.layers):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-        layer.weight.data *= 0.1 if number == 3 else 1.0
+    for layer in encoder.layers:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if layers == 4 else "tanh", generator=generator)
         nn.init.zeros_(layer.bias)
+    encoder.layers[-1].weight.data *= 0.1
     return encoder
 
 
@@ -152,17 +171,20 @@ def hand_digest(model: HandModel) -> str:
     return arrays_digest(model.template_m, model.pose_directions, model.joint_regressor, model.skinning_weights, model.tip_vertices)
 
 
-def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path) -> PoseEncoder:
-    """The encoder for a hand and a bank: the shipped one for the open hand and the built-in bank, else one trained once and kept in the cache."""
-    shipped = read_encoder(SHIPPED) if model.name == "open" and SHIPPED.exists() else None
+def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path, *, layers: Depth = 4) -> PoseEncoder:
+    """The encoder for a hand and a bank: the shipped one for the open hand and the built-in bank, else one trained once and kept in the cache.
+
+    Four layers start from the shipped ones where the hand is the open one; seven start anew.
+    """
+    shipped = read_encoder(SHIPPED) if model.name == "open" and layers == 4 and SHIPPED.exists() else None
     if shipped is not None and bank_name == "built-in":
         return shipped
     num_steps = NUM_STEPS if shipped is None else NUM_STEPS // 3
-    origin = np.array([hand_digest(model), bank_digest, str(num_steps), "" if shipped is None else file_digest(SHIPPED)])
-    path = cache / f"encoder-v{VERSION}-{arrays_digest(origin)[:32]}.safetensors"
+    origin = [hand_digest(model), bank_digest, str(num_steps), "" if shipped is None else file_digest(SHIPPED)] + ["7 layers"] * (layers == 7)
+    path = cache / f"encoder-v{VERSION}-{arrays_digest(np.array(origin))[:32]}.safetensors"
     if not path.exists():
         log.info("training the pose encoder for %s and %s, once", model.name, bank_name)
-        encoder = train_encoder(model, joints_m, num_steps=num_steps, start=shipped)
+        encoder = train_encoder(model, joints_m, num_steps=num_steps, layers=layers, start=shipped)
         write_encoder(encoder, path)
     return read_encoder(path)
 
@@ -175,6 +197,11 @@ def write_encoder(encoder: PoseEncoder, path: Path) -> None:
 
 def read_encoder(path: Path) -> PoseEncoder:
     """The encoder kept in a safetensors file."""
-    encoder = PoseEncoder()
-    encoder.load_state_dict(load_file(path))
+    return encoder_of(load_file(path))
+
+
+def encoder_of(state: Mapping[str, Tensor]) -> PoseEncoder:
+    """The encoder of such weights, of as many layers as they are; ready to use, not to train."""
+    encoder = PoseEncoder(7 if "layers.6.weight" in state else 4)
+    encoder.load_state_dict(dict(state))
     return encoder.eval().requires_grad_(False)

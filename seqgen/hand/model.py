@@ -10,9 +10,9 @@ The file is one `.npz` with MANO's own key names (Romero, Tzionas, Black 2017), 
 """
 
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -49,6 +49,17 @@ class HandModel:
     uv_faces: Int32[Array, "uv_faces 3"]
     wrist_loop: Int32[Array, "loop"]
     provenance: str = ""  # where the numbers come from
+
+    def to_smplx(self, *, num_pca_comps: int | None = None, flat_hand_mean: bool = True, batch_size: int = 1) -> Any:
+        """This hand as a `smplx.MANO` layer, right or left, whatever its number of vertices. A UserError without smplx (`pip install "seqgen[mano]"`).
+
+        It takes finger poses as axis-angle, or as `num_pca_comps` coefficients of `pose_components`; with `flat_hand_mean` both are relative to the
+        template as everywhere here, else to `pose_mean`. Its joints are the tree's 16. The 21 in MANO order, with this hand's own tips, are
+        `layer.vertex_joint_selector(output.vertices, output.joints)`; indexed by `seqgen.skeleton.CANONICAL_FROM_MANO` they are the canonical 21.
+        """
+        from seqgen.hand.smplx_export import smplx_layer
+
+        return smplx_layer(self, num_pca_comps=num_pca_comps, flat_hand_mean=flat_hand_mean, batch_size=batch_size)
 
 
 # Field of the record -> key of the file. The tree is the same in every model, so it is checked and not kept.
@@ -160,6 +171,25 @@ def _check_values(model: HandModel) -> None:
             raise ValueError(f"rows of {_KEYS[field]} must sum to one, one is off by {off:.2g}")
 
 
+def mirrored(model: HandModel) -> HandModel:
+    """The other hand: what the model shows in a mirror across x = 0. It shows the mirrored surface when its rotations are those of the mirrored world (x, -y, -z)."""
+    across = np.array([-1, 1, 1], np.float32)
+    turned = np.tile(across * -1, 15)  # axis-angle vectors are turned the other way, and their x with them
+    entries = np.tile(np.outer(across, across).ravel(), 15)  # rotation matrices get the mirror on both sides
+    changed = {
+        "template_m": model.template_m * across,
+        "shape_directions": model.shape_directions * across[:, None],
+        "pose_directions": model.pose_directions * across[:, None] * entries,
+        "faces": model.faces[:, ::-1],
+        "uv_faces": model.uv_faces[:, ::-1],
+        "wrist_loop": np.roll(model.wrist_loop[::-1], 1),
+        "pose_components": model.pose_components * turned,
+        "pose_mean": model.pose_mean * turned,
+    }
+    arrays = {field: _read_only(array, array.dtype.type) for field, array in changed.items()}
+    return replace(model, side="left" if model.side == "right" else "right", provenance=f"{model.provenance}; mirrored", **arrays)
+
+
 def rest_joints_m(model: HandModel) -> Float32[Array, "21 3"]:
     """The canonical 21 joints of the mean shape at rest, in the model's axes."""
     joints = model.joint_regressor.astype(float) @ model.template_m.astype(float)
@@ -171,7 +201,7 @@ def open_edge(faces: Int32[Array, "faces 3"]) -> Int32[Array, "loop"]:
     edges = {(int(a), int(b)) for face in faces for a, b in zip(face, np.roll(face, -1), strict=True)}
     following = {a: b for a, b in edges if (b, a) not in edges}
     loop = [min(following)] if following else []
-    while following and following[loop[-1]] != loop[0]:
+    while following and following.get(loop[-1], loop[0]) != loop[0] and len(loop) <= len(following):
         loop.append(following[loop[-1]])
     if len(loop) != len(following):
         raise ValueError(f"the surface has more than one open edge: {len(loop)} of {len(following)} open vertices in the first")

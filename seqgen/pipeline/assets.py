@@ -71,7 +71,7 @@ def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info)
     poses = {}
     for name, rows in split_rows(bank, config.split).items():
         part = bank if len(rows) == len(bank) else bank.subset(rows)
-        poses[name] = PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split"))
+        poses[name] = PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split", say=say))
     encoder = load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder())
     state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source

@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt, model_validator
 from seqgen.config import Section
 from seqgen.poses.bank import PosesConfig
 from seqgen.poses.flow import FlowConfig
+from seqgen.poses.paper import update_share
 from seqgen.scene.background import BackgroundConfig
 from seqgen.scene.light import LightConfig
 from seqgen.scene.skin import SkinConfig
@@ -86,6 +87,12 @@ class GenerateConfig(Section):
     render: RenderConfig = RenderConfig()
     labels: LabelsConfig = LabelsConfig()
     output: OutputConfig = OutputConfig()
+
+    @model_validator(mode="after")
+    def _paper_flow_can_go(self) -> "GenerateConfig":
+        if self.flow.kind != "walk":
+            update_share(self.flow.alpha, self.flow.steps or self.clip.frames, where="flow")
+        return self
 
     def content(self) -> dict[str, Any]:
         """The part of the config that decides what the data set holds, as plain JSON values."""

@@ -20,6 +20,8 @@ from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig, HandConfig
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.flow import PoseFlow, draw_flow
+from seqgen.poses.paper import draw_paper_flow
+from seqgen.poses.search import PoseSearch, pose_search
 from seqgen.render import load_renderer
 from seqgen.render.renderer import Renderer
 from seqgen.scene.background import draw_background
@@ -47,6 +49,7 @@ class Sources:
     template: SurfaceTemplate
     skin: SkinMap
     renderer: Renderer
+    searches: dict[SplitName, PoseSearch]  # of each split's bank, where the flow looks for nearest poses
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
     rest = layer.joints(torch.zeros(1, 16, 3), torch.zeros(1, 10))[0].numpy()
     normals = template.surface(assets.hand.template_m[None], assets.hand.template_m).normals[0, : len(assets.hand.template_m)]
     renderer = load_renderer(config.render.renderer, device=config.device)
-    return Sources(assets, layer, encoder.eval().requires_grad_(False), template, skin_map(assets.hand, rest, normals), renderer)
+    searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
+    return Sources(assets, layer, encoder.eval().requires_grad_(False), template, skin_map(assets.hand, rest, normals), renderer, searches)
 
 
 def stream(seed: int, index: int, concern: str) -> np.random.Generator:
@@ -82,7 +86,7 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     poses = sources.assets.poses[split]
     timing = {"frames": clip.frames, "fps": clip.fps / clip.stride}
 
-    flow = draw_flow(poses.bank, poses.graph, config.flow, frames=clip.frames, stride=clip.stride, fps=clip.fps, rng=stream(config.seed, index, "flow"))
+    flow = draw_motion(split, sources, config, stream(config.seed, index, "flow"))
     rotations = follow(flow, sources, config.hand)
     betas = draw_betas(config, split, stream(config.seed, index, "shape"))
 
@@ -118,6 +122,14 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
         licences={"poses": poses.bank.licence, "hand": sources.assets.hand.licence, "background": photo.licence},
     )
     return HandSequence(sequence_key(index), split, frames.rgb, depth, frames.parts, labels, meta)
+
+
+def draw_motion(split: SplitName, sources: Sources, config: GenerateConfig, rng: np.random.Generator) -> PoseFlow:
+    """The motion a clip's hand is asked to follow."""
+    poses, clip = sources.assets.poses[split], config.clip
+    if config.flow.kind == "walk":
+        return draw_flow(poses.bank, poses.graph, config.flow, frames=clip.frames, stride=clip.stride, fps=clip.fps, rng=rng)
+    return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.fps / clip.stride, rng=rng, search=sources.searches.get(split))
 
 
 def follow(flow: PoseFlow, sources: Sources, config: HandConfig) -> Float32[Array, "frames 15 3"]:

@@ -29,7 +29,7 @@ def load_built_in_bank(num_rows: int) -> PoseBank:
         return {"joints_m": poses.joints_m, "subject": poses.subject}
 
     arrays = cached_arrays(folder, synthesise)
-    return build_bank(Annotations("built-in", "CC0-1.0", True, arrays["joints_m"].astype(float), np.array(arrays["subject"])))
+    return build_bank(Annotations("built-in", "CC0-1.0", True, arrays["joints_m"], np.array(arrays["subject"])))
 
 
 def load_bank_of(config: PosesConfig, say: Callable[[str], None]) -> PoseBank:

@@ -24,13 +24,14 @@ Array = np.ndarray
 DUPLICATE_M = 1e-4  # poses whose joints round to the same tenth of a millimetre are one pose
 SPLIT_GAP_M = 0.001  # rows nearer than this (root mean square over joints) to the border of another split's cluster are left out
 NUM_CLUSTERS = 64
+PIECE_ROWS = 100_000
 
 
 class PosesConfig(Section):
     bank: str = "built-in"
     """`built-in`, or an annotation file of joints in the format named by `format`"""
-    format: Literal["hands17", "npz"] = "hands17"
-    """format of the file `bank`: hands17 (text: name and 63 numbers a line, mm) or npz (joints_m or joints_mm)"""
+    format: Literal["hands17", "bighand", "npz", "seqhand-npy"] = "hands17"
+    """format of `bank`: hands17 (text: name and 63 numbers a line, mm), bighand (its folder), npz (joints_m or joints_mm) or seqhand-npy"""
     side: Literal["right", "left"] = "right"
     """whose hands the file holds; left hands are mirrored to right ones"""
     rows: int = Field(100_000, ge=1000, le=5_000_000)
@@ -78,31 +79,36 @@ class PoseBank:
 
 
 def build_bank(annotations: Annotations) -> PoseBank:
-    """The bank of annotated right hands: normalised, rounded; rows without a hand and near-duplicates removed (the first of each stays)."""
-    frame = hand_frame(annotations.joints_m)
-    hands = np.flatnonzero(are_hands(frame))
-    joints = HandFrame(frame.wrist[hands], frame.axes[hands], frame.palm[hands]).normalise(annotations.joints_m[hands])
-    joints = (np.round(joints * 1e6) / 1e6).astype(np.float32)
+    """The bank of annotated right hands: normalised, rounded; rows without a hand and near-duplicates removed (the first of each stays).
+
+    Worked through in pieces: millions of rows in double precision, all at once, would be gigabytes.
+    """
+    pieces = [_normalised(annotations.joints_m[start : start + PIECE_ROWS], start) for start in range(0, len(annotations.joints_m), PIECE_ROWS)]
+    rows, joints, wrist, axes, palm = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    del pieces
     distinct = distinct_rows(joints)
-    kept, joints = hands[distinct], _read_only(joints[distinct])
-    frame = HandFrame(*(_read_only(a[kept].astype(np.float32)) for a in (frame.wrist, frame.axes, frame.palm)))
-    return PoseBank(
-        annotations.name,
-        annotations.licence,
-        annotations.copies_allowed,
-        joints,
-        _read_only(kept.astype(np.int64)),
-        _read_only(annotations.subject[kept]),
-        frame,
-        arrays_digest(joints),
-    )
+    frame = HandFrame(*(_read_only(values[distinct]) for values in (wrist, axes, palm)))
+    joints, rows = _read_only(joints[distinct]), rows[distinct]
+    subject = _read_only(annotations.subject[rows])
+    return PoseBank(annotations.name, annotations.licence, annotations.copies_allowed, joints, _read_only(rows), subject, frame, arrays_digest(joints))
+
+
+def _normalised(joints_m: Float[Array, "rows 21 3"], first: int) -> tuple[Array, ...]:
+    """Of a piece of annotations that starts at row `first`: rows that hold a hand, their normalised joints, wrists, axes and palms, in single precision."""
+    joints_m = joints_m.astype(float)
+    frame = hand_frame(joints_m)
+    hands = np.flatnonzero(are_hands(frame))
+    frame = HandFrame(frame.wrist[hands], frame.axes[hands], frame.palm[hands])
+    normalised = np.round(frame.normalise(joints_m[hands]) * 1e6) / 1e6
+    return hands + first, *(values.astype(np.float32) for values in (normalised, frame.wrist, frame.axes, frame.palm))
 
 
 def distinct_rows(joints_m: Float32[Array, "rows 21 3"]) -> Int64[Array, "distinct"]:
     """Rows, in order, without those that equal an earlier one to a tenth of a millimetre."""
-    cells = np.round(joints_m.reshape(len(joints_m), -1) / DUPLICATE_M).astype(np.int64)
-    multipliers = np.random.default_rng(0).integers(1, 2**62, cells.shape[1])
-    fingerprints = (cells * multipliers).sum(1)  # wraps around: a 64-bit hash of the row
+    multipliers = np.random.default_rng(0).integers(1, 2**62, 63)
+    pieces = (joints_m[start : start + PIECE_ROWS].reshape(-1, 63) for start in range(0, len(joints_m), PIECE_ROWS))
+    # The product wraps around: a 64-bit hash of each row.
+    fingerprints = np.concatenate([(np.round(piece / DUPLICATE_M).astype(np.int64) * multipliers).sum(1) for piece in pieces])
     return np.sort(np.unique(fingerprints, return_index=True)[1])
 
 
@@ -144,15 +150,15 @@ def _deal_out(sizes: Array, counts: dict[SplitName, int]) -> dict[SplitName, lis
 
 def _clusters(joints_m: Float32[Array, "rows 21 3"]) -> tuple[Int64[Array, "rows"], Float[Array, "clusters 63"]]:
     """k-means (Lloyd, 20 rounds) on at most 20,000 rows, fixed start; the cluster of every row and the centres."""
-    rows = joints_m.reshape(len(joints_m), -1).astype(float)
+    rows = joints_m.reshape(len(joints_m), -1)
     rng = np.random.default_rng(0)
-    sample = rows[np.sort(rng.permutation(len(rows))[:20_000])]
+    sample = rows[np.sort(rng.permutation(len(rows))[:20_000])].astype(float)
     centres = sample[rng.permutation(len(sample))[: min(NUM_CLUSTERS, max(4, len(rows) // 20))]]
     for _ in range(20):
         nearest = _squared_distances(sample, centres).argmin(1)
         filled = np.unique(nearest)
         centres = np.stack([sample[nearest == cluster].mean(0) for cluster in filled])
-    groups = np.concatenate([_squared_distances(chunk, centres).argmin(1) for chunk in np.array_split(rows, max(1, len(rows) // 50_000))])
+    groups = np.concatenate([_squared_distances(rows[start : start + PIECE_ROWS].astype(float), centres).argmin(1) for start in range(0, len(rows), PIECE_ROWS)])
     return groups, centres
 
 
@@ -161,11 +167,11 @@ def _away_from_borders(joints_m: Array, groups: Array, centres: Array, shares: d
     owner = np.zeros(len(centres), int)
     for number, chosen in enumerate(shares.values()):
         owner[chosen] = number
-    rows = joints_m.reshape(len(joints_m), -1).astype(float)
+    rows = joints_m.reshape(len(joints_m), -1)
     apart = np.ones(len(rows), bool)
     for cluster in range(len(centres)):
         own, others = groups == cluster, centres[owner != owner[cluster]]
-        squared = _squared_distances(rows[own], np.concatenate([centres[cluster : cluster + 1], others]))
+        squared = _squared_distances(rows[own].astype(float), np.concatenate([centres[cluster : cluster + 1], others]))
         to_plane = (squared[:, 1:] - squared[:, :1]) / (2 * np.linalg.norm(others - centres[cluster], axis=1))
         apart[own] = to_plane.min(1) >= SPLIT_GAP_M * np.sqrt(21)
     return apart

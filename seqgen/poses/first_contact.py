@@ -4,6 +4,8 @@ Unit: a palm (wrist to middle MCP) measures 60 to 120 mm. Order: of the known or
 across the knuckles from the thumb's MCP to the pinky's; bones alone cannot tell orders apart that permute whole fingers. Side: fingers bend
 towards the palm, so a right hand's tips lie at negative z of its hand frame.
 
+Where a source's scale means nothing, the unit is not checked: the median palm is named in the verdict and taken as 95 mm.
+
 Rows without a hand (zeros where a frame has no annotation) are counted here and left out of a bank.
 """
 
@@ -13,34 +15,60 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from seqgen.errors import UserError
-from seqgen.skeleton import BONES, JOINT_NAMES, JOINT_SETS, MCPS, HandFrame, hand_frame
+from seqgen.skeleton import BONES, JOINT_NAMES, JOINT_SETS, MCPS, PALM_M, HandFrame, hand_frame
 
 Array = np.ndarray
 PALM_RANGE_M = (0.060, 0.120)
 UNITS = {"millimetres": 1e-3, "centimetres": 1e-2, "metres": 1.0}
-MAX_ROWS = 5000
+MAX_ROWS = 5000  # of many rows, every n-th is looked at for unit, order and side
+CHUNK_ROWS = 100_000
 CLEAR_BEND_M = 0.003
 MAX_ORDER_COST = 21.0  # in spreads of the joints: real recordings have 16.5 in their own order and 24 to 30 in others
 
 
-def check_annotations(joints: Float[Array, "rows 21 3"], *, where: str, joint_set: str, metres_per_unit: float, side: str) -> str:
-    """The verdict in one line, or a UserError that says what looks wrong. `joints` in the order of `joint_set` and the unit of their source."""
+def check_annotations(
+    joints: Float[Array, "rows 21 3"], *, where: str, joint_set: str, metres_per_unit: float | None, side: str, remarks: tuple[str, ...] = ()
+) -> tuple[float, str]:
+    """Metres a unit and the verdict in one line, or a UserError that says what looks wrong. `joints` in the order of `joint_set` and the unit of their source.
+
+    Without `metres_per_unit` the scale means nothing: any will do, and the median palm is taken as PALM_M. `remarks` become part of the verdict.
+    """
     if len(joints) == 0:
         raise UserError(f"{where}: holds no annotations")
-    if not np.isfinite(joints).all():
-        row = int(np.flatnonzero(~np.isfinite(joints).all((1, 2)))[0])
-        raise UserError(f"{where}: row {row} holds a coordinate that is not finite")
+    check_finite(joints, where=where)
     sample = joints[:: max(1, len(joints) // MAX_ROWS)]
     sample = sample[np.ptp(sample, axis=1).max(-1) > 0]
     if len(sample) == 0:
         raise UserError(f"{where}: holds no hands: in every row all joints are in one place")
     check_order(sample, where=where, joint_set=joint_set)
     canonical = JOINT_SETS[joint_set].to_canonical(sample)
-    palm_m = check_unit(canonical, where=where, metres_per_unit=metres_per_unit)
+    palm = median_palm(canonical)
+    if palm == 0:
+        raise UserError(f"{where}: wrist and middle MCP are in one place")
+    if metres_per_unit is None:
+        check_proportions(canonical, where=where)
+        metres_per_unit, size = PALM_M / palm, f"palm {palm:.4g} in a unit of its own, taken as {PALM_M * 1e3:.0f} mm"
+    else:
+        check_unit(palm, where=where, metres_per_unit=metres_per_unit)
+        size = f"palm {palm * metres_per_unit * 1e3:.0f} mm, unit fits"
     hands = check_side(canonical * metres_per_unit, where=where, side=side)
-    missing = int((~are_hands(hand_frame(JOINT_SETS[joint_set].to_canonical(joints) * metres_per_unit))).sum())
+    missing = rows_without_hand(joints, joint_set, metres_per_unit)
     left_out = f", {missing} of them without a hand and left out" if missing else ""
-    return f"{where}: {len(joints)} poses{left_out}; palm {palm_m * 1e3:.0f} mm, unit fits; joint order {joint_set}; {hands}"
+    return metres_per_unit, "; ".join([f"{where}: {len(joints)} poses{left_out}", *remarks, size, f"joint order {joint_set}", hands])
+
+
+def check_finite(joints: Float[Array, "rows 21 3"], *, where: str) -> None:
+    """A UserError that names the first row with a number that is none."""
+    for start in range(0, len(joints), CHUNK_ROWS):
+        finite = np.isfinite(joints[start : start + CHUNK_ROWS]).all((1, 2))
+        if not finite.all():
+            raise UserError(f"{where}: row {start + int(finite.argmin())} holds a coordinate that is not finite")
+
+
+def rows_without_hand(joints: Float[Array, "rows 21 3"], joint_set: str, metres_per_unit: float) -> int:
+    """How many rows a bank leaves out because they show no hand."""
+    pieces = (JOINT_SETS[joint_set].to_canonical(joints[start : start + CHUNK_ROWS]) for start in range(0, len(joints), CHUNK_ROWS))
+    return sum(int((~are_hands(hand_frame(piece * metres_per_unit))).sum()) for piece in pieces)
 
 
 def are_hands(frame: HandFrame) -> Bool[Array, "rows"]:
@@ -49,12 +77,25 @@ def are_hands(frame: HandFrame) -> Bool[Array, "rows"]:
     return np.isfinite(frame.axes).all((1, 2)) & (frame.palm > low / 2) & (frame.palm < high * 2)
 
 
-def check_unit(joints: Float[Array, "rows 21 3"], *, where: str, metres_per_unit: float) -> float:
-    """The median palm in metres, or a UserError that names the unit that would fit."""
-    palm = float(np.median(np.linalg.norm(joints[:, 9] - joints[:, 0], axis=-1)))
+def median_palm(joints: Float[Array, "rows 21 3"]) -> float:
+    """Wrist to middle MCP, median over the rows."""
+    return float(np.median(np.linalg.norm(joints[:, 9] - joints[:, 0], axis=-1)))
+
+
+def check_proportions(joints: Float[Array, "rows 21 3"], *, where: str) -> None:
+    """A UserError when most rows are no hands of any size: the four knuckles of a hand are about equally far from the wrist."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        reach = np.linalg.norm(joints[:, [5, 13, 17]] - joints[:, :1], axis=-1) / np.linalg.norm(joints[:, 9] - joints[:, 0], axis=-1)[:, None]
+    odd = float((~((reach > 0.6) & (reach < 1.5)).all(1)).mean())
+    if odd > 0.5:
+        raise UserError(f"{where}: {odd:.0%} of the rows have the knuckles at odd distances from the wrist; hands may be scaled as a whole, not each coordinate for itself")
+
+
+def check_unit(palm: float, *, where: str, metres_per_unit: float) -> None:
+    """A UserError that names the unit that would fit, when a palm of this length does not."""
     low, high = PALM_RANGE_M
     if low <= palm * metres_per_unit <= high:
-        return palm * metres_per_unit
+        return
     stated = next(name for name, unit in UNITS.items() if unit == metres_per_unit)
     fitting = [name for name, unit in UNITS.items() if low <= palm * unit <= high]
     hint = f"; the numbers look like {fitting[0]}" if fitting else ""

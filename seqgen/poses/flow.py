@@ -1,49 +1,68 @@
 """Pose-flows: how the hand moves in a clip. `walk` follows real poses through the neighbour graph and is timed like a hand.
 
-    1. two poses are drawn; the route between them visits neighbouring poses only (graph.py); if it is too short, more poses follow
-    2. the route is smoothed along its length and pulled back to the bank's poses near it, three times
-    3. a time law: eased starts and stops at a speed drawn for the clip; the clip is a window of this motion
+    1. poses are drawn and joined by routes that visit neighbouring poses only (graph.py), with rests at some of them
+    2. a clip is a window of that motion: a moment is drawn, and only the route around it is worked out
+    3. there the route is smoothed along its length and pulled back to the poses near it, three times
+    4. a time law runs along it: the clip's speed, eased starts and stops at the rests
 """
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
-from scipy.interpolate import CubicSpline
-from scipy.ndimage import gaussian_filter1d
 
 from seqgen.config import Section
-from seqgen.geometry import minimum_jerk
 from seqgen.poses.bank import PoseBank
+from seqgen.poses.curve import Curve, Widths, nearest, smooth_curve
 from seqgen.poses.graph import NeighbourGraph
+from seqgen.poses.timing import Stretch, travel
+from seqgen.poses.walk import Walk, begin_walk, extend_walk
 
 Array = np.ndarray
 FULL_SPEED_FPS = 30.0  # speeds are stated per frame at this rate
-GRID_M = 0.0005  # a route is sampled this finely
-SMOOTHING_M = 0.004  # standard deviation, along the route
-PULL_BACK = 0.7
-MAX_LEGS = 50
+SHRINKAGE = 0.85  # a smoothed route's length over the raw one's: about; used where only the order of magnitude matters
+LEAST_SHRINKAGE = 0.5  # hardly ever less; a part of the route that turns out too short is taken twice as long
+FIRST_STEPS, AFTER_STEPS = 2.0, 1.9  # smoothing widths in steps of a frame at full speed
+MOST_DEVIATIONS = 2.2  # of the logarithm of the speed: no hand is faster than that for long
+PACE, TAIL = 1.2, 1.2  # what easing and short ways take from the steps, on average and from fast clips; measured, see docs/decisions.md
+MOST_WIDTH_M = 0.02  # of the smoothing, however fast
+LEG_S = 0.8  # from pose to pose it should take so long at least
+LEAST_WIDTH_M, LEAST_WIDTH_SPACINGS = 0.001, 0.5
 
 
 class FlowConfig(Section):
-    kind: Literal["walk"] = "walk"
-    """walk: through neighbouring real poses, timed like a hand"""
+    kind: Literal["walk", "paper", "paper-script"] = "walk"
+    """walk: through neighbouring real poses, timed like a hand; paper: Eq. 5-7 of SeqHAND to the letter; paper-script: what its authors' script does"""
     median_step_mm: float = Field(1.2, gt=0, le=50)
     """median over clips of the mean joint step per frame at 30 fps, for a 95 mm palm (real hands: 1.2)"""
-    spread: float = Field(0.9, ge=0, le=2)
-    """standard deviation of the logarithm of that step (real hands: 0.9, so mean 1.8 and 95th percentile 5.3 mm)"""
+    spread: float = Field(0.92, ge=0, le=2)
+    """standard deviation of the logarithm of that step (real hands: about 0.92, so mean 1.8 and 95th percentile 5.5 mm)"""
+    rest: float = Field(0.2, ge=0, le=1)
+    """share of the poses on the way that the hand rests at; the others it passes"""
+    rest_s: float = Field(0.3, ge=0, le=60)
+    """mean length of a rest, seconds"""
+    ease_s: float = Field(0.2, ge=0, le=10)
+    """time to reach full speed after a rest, and to slow down before one, seconds"""
+    alpha: float = Field(1.2, gt=0)
+    """paper and paper-script: each frame goes alpha / n of the way that is left"""
+    steps: int | None = Field(None, ge=1)
+    """paper and paper-script: n; none: as many as the clip has frames"""
 
 
 @dataclass(frozen=True)
 class PoseFlow:
-    """The motion a hand is asked to follow. `source`: the bank row nearest to each frame of those the walk passed."""
+    """The motion a hand is asked to follow. `source`: the bank row nearest to each frame of those the walk passed; `paused`: frames at which it rests, or stops
+    to turn back."""
 
     joints_m: Float[Array, "frames 21 3"]  # hand frame, 95 mm palm
     source: Int64[Array, "frames"]
+    paused: Bool[Array, "frames"]
     kind: str
-    start: int  # bank rows between which the walk went when the clip was taken
+    start: int  # bank rows between which the walk went at the middle of the clip
     end: int
     fps: float
 
@@ -53,82 +72,64 @@ class PoseFlow:
         return float(steps.mean()) if len(steps) else 0.0
 
 
-@dataclass(frozen=True)
-class Walk:
-    """A smooth way through the bank: pose as a function of the length gone, and the length at which each leg (start to end pose) ends."""
-
-    curve: CubicSpline
-    leg_ends_m: list[float]
-    poses: list[int]
-    rows: Int64[Array, "candidates"]
-
-
 def draw_flow(bank: PoseBank, graph: NeighbourGraph, config: FlowConfig, *, frames: int, stride: int, fps: float, rng: np.random.Generator) -> PoseFlow:
-    """A clip's motion: `frames` poses, `stride` source frames apart, at `fps` source frames a second."""
-    step_m = 1e-3 * config.median_step_mm * np.exp(config.spread * rng.standard_normal()) * FULL_SPEED_FPS / fps
-    span = (frames - 1) * stride
-    walk = draw_walk(bank, graph, length_m=span * step_m, rng=rng)
-    durations = np.diff([0.0, *walk.leg_ends_m]) / step_m
-    first = rng.uniform(0.0, max(0.0, durations.sum() - span))
-    times = first + np.arange(0, span + 1, stride)
-    joints = walk.curve(_length_at(times, durations, walk.leg_ends_m)).reshape(-1, 21, 3)
-    leg = int(np.searchsorted(np.cumsum(durations), times[len(times) // 2]).clip(0, len(durations) - 1))
-    source = walk.rows[nearest(joints.reshape(frames, -1), bank.joints_m[walk.rows].reshape(len(walk.rows), -1))]
-    return PoseFlow(joints, source, config.kind, walk.poses[leg], walk.poses[leg + 1], fps / stride)
+    """A clip of a walk: `frames` poses, `stride` source frames apart, at `fps` source frames a second."""
+    speed = draw_speed(config, rng)
+    times = np.arange(frames) * stride / fps
+    extend = partial(extend_walk, bank=bank, graph=graph, rest=config.rest, rest_s=config.rest_s, least_leg_m=LEG_S * speed / SHRINKAGE, rng=rng)
+    walk = begin_walk(graph, rng)
+    while len(walk.stops) < 2:  # the moment is drawn from the time between two stops
+        walk = extend(walk)
+    first = _stretches(walk, walk.along_m, speed / SHRINKAGE, config)[0]
+    moment = float(rng.uniform(0.0, first.total_s))
+    raw_m, widths, reach_m = float(first.position_m(np.array([moment]))[0]), _widths(speed, graph), speed * times[-1] / LEAST_SHRINKAGE
+    while True:
+        part_m = (max(0.0, raw_m - widths.margin_m), raw_m + reach_m + widths.margin_m)
+        while walk.along_m[-1] < part_m[1] + speed * config.ease_s:
+            walk = extend(walk)
+        curve = smooth_curve(bank, graph, walk.route, walk.along_m, part_m, widths)
+        stretches = _stretches(walk, curve.length_at(walk.along_m, SHRINKAGE), speed, config)
+        rested_s = moment - first.moving_s
+        begun_s = stretches[0].moving_s + rested_s if rested_s > 0 else stretches[0].time_s(float(curve.length_at(np.array([raw_m]), SHRINKAGE)[0]))
+        lengths_m, paused = travel(stretches, begun_s, times)
+        if lengths_m[-1] <= curve.length_m[-1]:
+            return _flow(bank, curve, walk, lengths_m, paused, fps / stride)
+        reach_m *= 2
 
 
-def draw_walk(bank: PoseBank, graph: NeighbourGraph, *, length_m: float, rng: np.random.Generator) -> Walk:
-    """A walk between drawn poses, with as many poses on the way as it takes to be `length_m` long."""
-    poses, legs, ends = [int(rng.integers(len(bank)))], [], []
-    while len(legs) < MAX_LEGS and (not ends or ends[-1] < length_m):
-        end = int(rng.integers(len(bank)))
-        if end == poses[-1]:
-            continue
-        route = graph.route(poses[-1], end)
-        poses.append(end)
-        legs.append(route if not legs else route[1:])
-        curve, ends, rows = _smooth_curve(bank, graph, legs)
-    return Walk(curve, ends, poses, rows)
+def draw_whole_walk(bank: PoseBank, graph: NeighbourGraph, config: FlowConfig, *, fps: float, rng: np.random.Generator) -> PoseFlow:
+    """The motion from one drawn pose to the next, from stop to stop, every frame of it."""
+    speed = draw_speed(config, rng)
+    walk = extend_walk(begin_walk(graph, rng), bank, graph, rest=0.0, rest_s=0.0, least_leg_m=LEG_S * speed / SHRINKAGE, rng=rng)
+    curve = smooth_curve(bank, graph, walk.route, walk.along_m, (0.0, float(walk.along_m[-1])), _widths(speed, graph))
+    stretches = _stretches(walk, curve.length_at(walk.along_m, SHRINKAGE), speed, config)
+    times = np.arange(int(np.ceil(stretches[0].moving_s * fps)) + 1) / fps
+    return _flow(bank, curve, walk, *travel(stretches, 0.0, times), fps)
 
 
-def nearest(queries: Float[Array, "queries d"], rows: Float[Array, "rows d"]) -> Int64[Array, "queries"]:
-    """The nearest of a few rows to each query."""
-    return ((rows**2).sum(1) - 2 * queries @ rows.T).argmin(1)
+def draw_speed(config: FlowConfig, rng: np.random.Generator) -> float:
+    """A clip's speed, metres of mean joint displacement a second."""
+    deviation = np.clip(rng.standard_normal(), -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    return PACE * 1e-3 * FULL_SPEED_FPS * config.median_step_mm * float(np.exp(TAIL * config.spread * deviation))
 
 
-def _smooth_curve(bank: PoseBank, graph: NeighbourGraph, legs: list[Array]) -> tuple[CubicSpline, list[float], Array]:
-    route = np.concatenate(legs)
-    rows = graph.around(route)
-    near = bank.joints_m[rows].reshape(len(rows), -1).astype(float)
-    points = bank.joints_m[route].reshape(len(route), -1).astype(float)
-    along = _lengths(points)
-    grid = np.linspace(0, along[-1], max(8, int(along[-1] / GRID_M)))
-    sigma = SMOOTHING_M / (grid[1] - grid[0])
-    curve = gaussian_filter1d(_polyline(along, points, grid), sigma, axis=0, mode="nearest")
-    for _ in range(3):
-        curve = curve + PULL_BACK * (near[nearest(curve, near)] - curve)
-        curve = gaussian_filter1d(curve, sigma / 2, axis=0, mode="nearest")
-    lengths = _lengths(curve)
-    corners = along[np.cumsum([len(leg) for leg in legs]) - 1]
-    return CubicSpline(lengths, curve), np.interp(corners, grid, lengths).tolist(), rows
+def _stretches(walk: Walk, along_m: Float[Array, "rows"], speed: float, config: FlowConfig) -> list[Stretch]:
+    """The walk from stop to stop, and from the last stop to its end, by the length `along_m` at each row of its route."""
+    ends = [*walk.stops, len(walk.route) - 1]
+    rests = [*walk.rests_s[1:], 0.0]
+    return [Stretch(float(along_m[a]), float(along_m[b]), rest, speed, config.ease_s) for (a, b), rest in zip(pairwise(ends), rests, strict=True)]
 
 
-def _lengths(points: Float[Array, "points 63"]) -> Float[Array, "points"]:
-    """Way gone at each point, as mean joint displacement."""
-    steps = np.linalg.norm(np.diff(points, axis=0).reshape(len(points) - 1, 21, 3), axis=-1).mean(1)
-    return np.concatenate([[0.0], np.cumsum(np.maximum(steps, 1e-9))])
+def _widths(speed: float, graph: NeighbourGraph) -> Widths:
+    """As much smoothing as a frame or two at full speed, and never less than a part of the bank's spacing: slower clips show its corners longer."""
+    step_m = min(speed / FULL_SPEED_FPS, MOST_WIDTH_M / FIRST_STEPS)
+    floor = max(LEAST_WIDTH_M, LEAST_WIDTH_SPACINGS * graph.spacing_m)
+    return Widths(max(FIRST_STEPS * step_m, floor), max(AFTER_STEPS * step_m, 0.6 * floor))
 
 
-def _polyline(along: Float[Array, "points"], points: Float[Array, "points 63"], grid: Float[Array, "samples"]) -> Float[Array, "samples 63"]:
-    """Points on straight lines between the given ones."""
-    left = np.clip(np.searchsorted(along, grid, side="right") - 1, 0, len(along) - 2)
-    fraction = (grid - along[left]) / (along[left + 1] - along[left])
-    return points[left] + fraction[:, None] * (points[left + 1] - points[left])
-
-
-def _length_at(times: Float[Array, "frames"], durations: Float[Array, "legs"], leg_ends_m: list[float]) -> Float[Array, "frames"]:
-    """Way gone at each time when every leg starts and ends at rest (minimum jerk)."""
-    starts = np.concatenate([[0.0], np.cumsum(durations)])
-    ends_m = np.concatenate([[0.0], leg_ends_m])
-    leg = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(durations) - 1)
-    return ends_m[leg] + (ends_m[leg + 1] - ends_m[leg]) * minimum_jerk((times - starts[leg]) / durations[leg])
+def _flow(bank: PoseBank, curve: Curve, walk: Walk, lengths_m: Array, at_rest: Array, fps: float) -> PoseFlow:
+    joints = curve.joints_m(lengths_m)
+    source = curve.candidates[nearest(joints.reshape(len(joints), -1), bank.joints_m[curve.candidates].reshape(-1, 63).astype(float))]
+    middle = np.interp(lengths_m[len(lengths_m) // 2], curve.length_m, curve.raw_m)
+    leg = int(np.clip(np.searchsorted(walk.along_m[list(walk.poses)], middle), 1, len(walk.poses) - 1))
+    return PoseFlow(joints, source, at_rest, "walk", int(walk.route[walk.poses[leg - 1]]), int(walk.route[walk.poses[leg]]), fps)
