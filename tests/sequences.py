@@ -48,7 +48,7 @@ def make_meta(n: int, **fields: Any) -> dict[str, Any]:
         frames=fields["frames"],
         fps=30.0,
         size=list(fields["size"]),
-        flow={"kind": "walk", "start_row": 10 * n, "end_row": 10 * n + 9, "mm_per_frame": 1.0 + n / 2, "fps": 30.0},
+        flow={"kind": "walk", "start_row": 10 * n, "end_row": 10 * n + 9, "mm_per_frame": 1.0 + n / 2, "fps": 30.0, "redraws": 0},
         camera={"kind": "perspective", "viewpoint": VIEWPOINTS[n % 3]},
         hand={"kind": "open", "side": "right"},
         skin={"tone": f"tone {n % 6}", "ita_deg": 50.0 - 17.5 * (n % 6)},

@@ -17,6 +17,7 @@ from seqgen.hand.fit import (
     PoseEncoder,
     bone_directions,
     direction_errors_rad,
+    encoder_of,
     load_encoder,
     model_from_hand,
     pose_statistics,
@@ -174,6 +175,35 @@ def test_an_encoder_comes_back_from_its_file(tmp_path, few):
     assert not any(parameter.requires_grad for parameter in back.parameters())
 
 
+def test_seven_layers_are_the_official_scripts():
+    """63-256-512-1024-512-256-128-out, batch normalisation and tanh on the first six, tanh on the last; 1,370,647 parameters with its 23 outputs."""
+    encoder = PoseEncoder(7)
+    outputs = 45 - 23
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == 1_370_647 + outputs * (128 + 1)
+    assert [layer.out_features for layer in encoder.layers] == [256, 512, 1024, 512, 256, 128, 45] and len(encoder.norms) == 6
+    far = encoder.eval()(1e6 * torch.ones(2, 21, 3)).detach()
+    assert far.abs().max() <= fit_module.SCRIPT_RANGE_RAD
+
+
+def test_seven_layers_learn_and_come_back_and_know_rows_alone(tmp_path, few):
+    encoder = train_encoder(HAND, few, num_steps=100, layers=7)
+    assert np.degrees(direction_errors_rad(encoder, HAND, few)).mean() < 12
+    write_encoder(encoder, tmp_path / "seven.safetensors")
+    back, joints = read_encoder(tmp_path / "seven.safetensors"), torch.as_tensor(few[:20].copy())
+    assert torch.equal(back(joints), encoder(joints)) and not back.training
+    torch.testing.assert_close(back(joints[3:4]), back(joints)[3:4], atol=1e-5, rtol=0)
+    state = {name: torch.as_tensor(tensor.numpy()) for name, tensor in encoder.state_dict().items()}
+    assert torch.equal(encoder_of(state)(joints), encoder(joints))
+
+
+def test_seven_layers_are_trained_anew_and_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_module, "NUM_STEPS", 3)
+    bank = bank_of(random_curls(50))
+    made = {layers: load_encoder(HAND, bank.name, bank.digest, bank.joints_m, tmp_path, layers=layers) for layers in (4, 7)}
+    assert [len(made[layers].layers) for layers in (4, 7)] == [4, 7] and len(list(tmp_path.iterdir())) == 2
+    assert len(load_encoder(HAND, "built-in", "x" * 64, bank.joints_m, tmp_path, layers=7).layers) == 7
+
+
 def test_the_shipped_encoder_fits_hands_it_has_not_seen():
     """Rows of another seed than the shipped bank's; and, through the hand, other shapes point their bones the same way."""
     rows = built_in_bank().joints_m[::3]
@@ -209,4 +239,3 @@ def test_pose_statistics_are_those_of_numpy():
     spread = np.diag(components @ np.cov(poses.T) @ components.T)
     np.testing.assert_allclose(spread, np.sort(np.linalg.eigvalsh(np.cov(poses.T)))[::-1], rtol=1e-6, atol=1e-9)
     assert pose_statistics(poses[:5])[1].shape == (45, 45)
-

@@ -1,21 +1,39 @@
-"""Walks: smooth, timed as asked, near the bank, and a pure function of the random numbers."""
+"""Clips of walks: as fast, smooth and near the bank as asked, moving all along, and a pure function of the random numbers."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from banks import bank_of, built_in_bank, graph_of, random_curls
+from banks import bank_of, built_in_bank, graph_of, line_bank, random_curls, rows_of, thinned_to_islands
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
 
 import seqgen.poses.flow as flow_module
-from seqgen.poses.flow import FlowConfig, draw_flow, draw_walk
+from seqgen.poses.curve import smooth_curve
+from seqgen.poses.flow import MOST_DEVIATIONS, PACE, TAIL, FlowConfig, draw_flow, draw_speed, draw_whole_walk
+from seqgen.poses.graph import load_graph
+from seqgen.poses.motion import MotionReport, in_pause, jerk_over_speed, power_share_above, report_motion, steps_mm, way_covered
+from seqgen.poses.search import pose_search
+from seqgen.poses.timing import AT_REST
 from seqgen.skeleton import PALM_M
 
 STEP_MM = 1.2
 EVEN = FlowConfig(median_step_mm=STEP_MM, spread=0.0)
+FULL_MM = 2 * PACE * STEP_MM  # the fastest step there may be: a short way that is eased all along has twice the mean speed
+BANKS = {"built-in": built_in_bank, "surface": lambda: bank_of(random_curls(800)), "line": line_bank, "islands": thinned_to_islands}
 
 
-@pytest.fixture(scope="module", params=["built-in", "surface"])
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in a run; and threads that wait for each other make small products slow."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="module", params=BANKS)
 def bank(request):
-    return built_in_bank() if request.param == "built-in" else bank_of(random_curls(800))
+    return BANKS[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +41,29 @@ def graph(bank):
     return graph_of(bank)
 
 
+@pytest.fixture(scope="module")
+def large():
+    """Of so many rows that clips hardly share any."""
+    bank = built_in_bank(20_500)
+    assert len(bank) >= 20_000
+    return bank, graph_of(bank)
+
+
 def draw(bank, graph, seed, config=EVEN, *, frames=40, stride=1, fps=30.0):
     return draw_flow(bank, graph, config, frames=frames, stride=stride, fps=fps, rng=np.random.default_rng(seed))
 
 
-def steps_mm(flow):
-    """Mean joint displacement from frame to frame."""
-    return 1e3 * np.linalg.norm(np.diff(flow.joints_m, axis=0), axis=-1).mean(1)
+def draw_whole(bank, graph, seed, config=EVEN, *, fps=30.0):
+    return draw_whole_walk(bank, graph, config, fps=fps, rng=np.random.default_rng(seed))
+
+
+def report(flows, **options) -> MotionReport:
+    return report_motion([flow.joints_m for flow in flows], flows[0].fps, paused=[flow.paused for flow in flows], **options)
+
+
+def assert_same(some, other):
+    for field in fields(some):
+        np.testing.assert_array_equal(getattr(some, field.name), getattr(other, field.name), err_msg=field.name)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -38,110 +72,252 @@ def test_a_flow_is_a_hand_in_the_hand_frame(bank, graph, seed):
     assert flow.joints_m.shape == (40, 21, 3) and np.isfinite(flow.joints_m).all()
     np.testing.assert_allclose(flow.joints_m[:, 0], 0, atol=2e-6)
     np.testing.assert_allclose(flow.joints_m[:, 9], np.tile([0, PALM_M, 0], (40, 1)), atol=2e-6)
-    assert flow.kind == "walk" and flow.start != flow.end and 0 <= min(flow.start, flow.end) <= max(flow.start, flow.end) < len(bank)
-    assert flow.step_m() == pytest.approx(steps_mm(flow).mean() / 1e3)
+    assert (flow.kind, flow.fps, flow.start != flow.end) == ("walk", 30.0, True)
+    assert (flow.source.dtype, flow.paused.dtype, flow.source.shape, flow.paused.shape) == (np.int64, bool, (40,), (40,))
+    assert 0 <= min(flow.start, flow.end, *flow.source) <= max(flow.start, flow.end, *flow.source) < len(bank)
+    assert flow.step_m() == pytest.approx(steps_mm(flow.joints_m).mean() / 1e3)
 
 
 def test_a_flow_is_a_pure_function_of_the_rng(bank, graph):
     first, again, other = (draw(bank, graph, seed) for seed in (5, 5, 6))
-    np.testing.assert_array_equal(first.joints_m, again.joints_m)
-    np.testing.assert_array_equal(first.source, again.source)
+    assert_same(first, again)
     assert np.abs(first.joints_m - other.joints_m).max() > 1e-3
+    assert_same(draw_whole(bank, graph, 5), draw_whole(bank, graph, 5))
 
 
-@pytest.mark.parametrize("frames", [1, 2])
+def test_a_graph_from_the_cache_gives_the_same_flows(bank, graph, tmp_path):
+    load_graph(bank, tmp_path, where="test")
+    kept = load_graph(bank, tmp_path, where="test")
+    assert not kept.neighbours.flags.writeable and not kept.members.flags.writeable
+    for seed in range(3):
+        assert_same(draw(bank, graph, seed), draw(bank, kept, seed))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
 def test_short_clips(bank, graph, frames):
     flow = draw(bank, graph, 0, frames=frames)
-    assert flow.joints_m.shape == (frames, 21, 3) and flow.source.shape == (frames,)
-    assert frames == 2 or flow.step_m() == 0
-
-
-@pytest.mark.parametrize("stride", [2, 5])
-def test_a_stride_leaves_frames_out_of_the_same_motion(bank, graph, stride):
-    every, some = draw(bank, graph, 1, frames=9 * stride + 1), draw(bank, graph, 1, frames=10, stride=stride)
-    np.testing.assert_array_equal(some.joints_m, every.joints_m[::stride])
-    np.testing.assert_array_equal(some.source, every.source[::stride])
-    assert (every.fps, some.fps) == (30.0, 30.0 / stride)
-
-
-def test_more_frames_a_second_see_the_same_motion_in_smaller_steps(bank, graph):
-    slow, fast = draw(bank, graph, 2, frames=20), draw(bank, graph, 2, frames=39, fps=60.0)
-    np.testing.assert_allclose(fast.joints_m[::2], slow.joints_m, atol=1e-9)
-
-
-def test_a_faster_flow_is_the_same_motion_in_larger_steps(bank, graph):
-    slow, fast = draw(bank, graph, 3, frames=39), draw(bank, graph, 3, FlowConfig(median_step_mm=2 * STEP_MM, spread=0.0), frames=20)
-    np.testing.assert_allclose(fast.joints_m, slow.joints_m[::2], atol=1e-9)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_no_step_is_longer_than_the_peak_of_minimum_jerk(bank, graph, seed):
-    """A leg's mean speed is the one asked for; its peak is 15/8 of that."""
-    assert steps_mm(draw(bank, graph, seed, frames=100)).max() < 1.01 * 15 / 8 * STEP_MM
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_flows_are_smooth(bank, graph, seed):
-    """Mean jerk over mean speed at 30 fps: 0.6 in real motion, over 3 where a walk snaps from pose to pose."""
-    flow = draw(bank, graph, seed, frames=100)
-    jerk_mm = 1e3 * np.linalg.norm(np.diff(flow.joints_m, 3, axis=0), axis=-1).mean()
-    assert jerk_mm / steps_mm(flow).mean() < 0.8
-
-
-TOO_FAST = pytest.mark.xfail(reason="windows shorter than a leg favour its fast middle: a third too fast at 10 frames", strict=True)
-
-
-@pytest.mark.parametrize("frames", [100, pytest.param(10, marks=TOO_FAST)])
-def test_the_median_clip_moves_as_fast_as_asked(frames):
-    bank = built_in_bank()
-    graph = graph_of(bank)
-    speeds = [steps_mm(draw(bank, graph, seed, frames=frames)).mean() for seed in range(80)]
-    assert np.median(speeds) == pytest.approx(STEP_MM, rel=0.15)
-
-
-def test_speeds_spread_as_asked():
-    """The logarithm of the speed is normal: with the same random numbers, clips differ by exp(spread * z)."""
-    bank = built_in_bank()
-    graph = graph_of(bank)
-    speeds = np.array([steps_mm(draw(bank, graph, seed, FlowConfig(median_step_mm=0.4, spread=0.9), frames=60)).mean() for seed in range(80)])
-    normal = np.array([np.random.default_rng(seed).standard_normal() for seed in range(80)])
-    slope = np.polyfit(normal, np.log(speeds), 1)[0]
-    assert slope == pytest.approx(0.9, abs=0.1)
-
-
-@pytest.mark.xfail(reason="a walk ends after MAX_LEGS, about 2 m: what is left of a longer clip stands still", strict=True)
-def test_a_long_fast_clip_moves_to_its_end():
-    bank = built_in_bank()
-    flow = draw(bank, graph_of(bank), 1, FlowConfig(median_step_mm=12.0, spread=0.0), frames=400)
-    assert steps_mm(flow).min() > 0
-
-
-def test_flows_stay_near_the_bank(bank, graph):
-    """Root mean square over joints to the nearest of all rows, against the mean distance between neighbours."""
-    rows = bank.joints_m.reshape(len(bank), -1).astype(float)
-    flows = np.concatenate([draw(bank, graph, seed).joints_m.reshape(40, -1) for seed in range(15)])
-    distance = cdist(flows, rows).min(1) / np.sqrt(21)
-    assert distance.mean() < graph.spacing_m
-    assert np.quantile(distance, 0.99) < max(2 * graph.spacing_m, 0.002)
+    assert flow.joints_m.shape == (frames, 21, 3) and flow.source.shape == flow.paused.shape == (frames,)
+    assert frames > 1 or flow.step_m() == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_sources_are_the_nearest_rows_that_the_walk_passed(bank, graph, seed, monkeypatch):
-    walks = []
-    monkeypatch.setattr(flow_module, "draw_walk", lambda *args, **options: walks.append(draw_walk(*args, **options)) or walks[-1])
-    flow = draw(bank, graph, seed)
-    [walk] = walks
-    assert set(flow.source) <= set(walk.rows)
-    rows = bank.joints_m.reshape(len(bank), -1).astype(float)
-    to_passed = cdist(flow.joints_m.reshape(40, -1), rows[walk.rows])
-    to_source = np.linalg.norm(flow.joints_m.reshape(40, -1) - rows[flow.source], axis=1)
-    np.testing.assert_allclose(to_source, to_passed.min(1), atol=1e-5)
+@pytest.mark.parametrize(("frames", "stride"), [(10, 2), (11, 2), (5, 7)])
+def test_a_stride_leaves_frames_out_of_the_same_motion(bank, graph, seed, frames, stride):
+    """The same numbers drawn, and the same last moment: so much of the way is worked out, and no more."""
+    every, some = draw(bank, graph, seed, frames=(frames - 1) * stride + 1), draw(bank, graph, seed, frames=frames, stride=stride)
+    np.testing.assert_array_equal(some.joints_m, every.joints_m[::stride])
+    np.testing.assert_array_equal(some.source, every.source[::stride])
+    np.testing.assert_array_equal(some.paused, every.paused[::stride])
+    assert (every.fps, some.fps) == (30.0, 30.0 / stride)
+    assert frames % 2 == 0 or (every.start, every.end) == (some.start, some.end)  # of the middle, which for even numbers is another frame
 
 
-def test_a_walk_is_as_long_as_asked_and_comes_by_its_poses(bank, graph):
-    walk = draw_walk(bank, graph, length_m=0.2, rng=np.random.default_rng(0))
-    ends = np.array([0.0, *walk.leg_ends_m])
-    assert ends[-1] >= 0.2 > ends[-2] and (np.diff(ends) > 0).all()
-    assert len(walk.poses) == len(ends) and all(a != b for a, b in zip(walk.poses, walk.poses[1:], strict=False))
-    off = np.linalg.norm(walk.curve(ends).reshape(-1, 21, 3) - bank.joints_m[walk.poses], axis=-1).mean(1)
-    assert off.max() < 0.008  # corners are rounded by the smoothing, 4 mm along the way
+@pytest.mark.parametrize("seed", range(3))
+def test_more_frames_a_second_see_the_same_motion_in_smaller_steps(bank, graph, seed):
+    slow, fast = draw(bank, graph, seed, frames=21), draw(bank, graph, seed, frames=41, fps=60.0)
+    np.testing.assert_allclose(fast.joints_m[::2], slow.joints_m, atol=1e-12)
+    np.testing.assert_array_equal(fast.source[::2], slow.source)
+    assert (fast.fps, fast.start, fast.end) == (60.0, slow.start, slow.end)
+    strided = draw(bank, graph, seed, frames=21, fps=60.0, stride=2)
+    np.testing.assert_array_equal(strided.joints_m, fast.joints_m[::2])
+    assert strided.fps == 30.0
+
+
+def test_speeds_are_lognormal():
+    """In closed form from the first number drawn; none is more than MOST_DEVIATIONS from the median."""
+    config = FlowConfig(median_step_mm=0.7, spread=0.8)
+    speeds = np.array([draw_speed(config, np.random.default_rng(seed)) for seed in range(300)])
+    normal = np.array([np.random.default_rng(seed).standard_normal() for seed in range(300)])
+    np.testing.assert_allclose(speeds, PACE * 0.7e-3 * 30 * np.exp(TAIL * 0.8 * np.clip(normal, -MOST_DEVIATIONS, MOST_DEVIATIONS)), rtol=1e-12)
+    assert abs(normal).max() > MOST_DEVIATIONS
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_step_is_longer_than_the_time_law_allows(bank, graph, seed):
+    """A way that is eased all along has twice the mean speed in its middle; a step is no longer than the way it cuts short. Hermite bends add a hundredth."""
+    assert steps_mm(draw(bank, graph, seed, frames=150).joints_m).max() < 1.01 * FULL_MM
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_without_eases_and_rests_the_speed_is_constant(bank, graph, seed):
+    """Every step is as long as asked but those that cut a corner, or belong to a way that is too short for its speed."""
+    flow = draw(bank, graph, seed, FlowConfig(median_step_mm=0.6, spread=0.0, rest=0.0, ease_s=0.0), frames=150)
+    steps = steps_mm(flow.joints_m)
+    assert np.median(steps) == pytest.approx(PACE * 0.6, rel=0.01) and steps.max() < 1.01 * PACE * 0.6
+    assert not flow.paused.any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_paused_is_slow(bank, graph, seed):
+    """Between two paused frames of one rest the hand goes no faster than AT_REST of full speed."""
+    flow = draw(bank, graph, seed, FlowConfig(median_step_mm=STEP_MM, spread=0.0, rest=1.0), frames=200)
+    both = flow.paused[1:] & flow.paused[:-1]
+    assert 0.05 < flow.paused.mean() < 0.95 and steps_mm(flow.joints_m)[both].max() < 1.02 * AT_REST * FULL_MM
+
+
+def test_rests_are_drawn_as_asked(bank, graph):
+    """Without rests the hand pauses where it turns only; resting always and for long it does little else."""
+    shares = []
+    for rest, rest_s in ((0.0, 0.3), (1.0, 0.3), (1.0, 30.0)):
+        flows = [draw(bank, graph, seed, FlowConfig(median_step_mm=STEP_MM, spread=0.0, rest=rest, rest_s=rest_s), frames=90) for seed in range(12)]
+        shares.append(np.mean([flow.paused.mean() for flow in flows]))
+    assert shares[0] < 0.3 < shares[1] < 0.8 < shares[2]
+
+
+def test_a_long_rest_is_a_whole_clip():
+    """Every frame the same, all of them paused."""
+    bank = built_in_bank()
+    graph = graph_of(bank)
+    flows = [draw(bank, graph, seed, FlowConfig(rest=1.0, rest_s=60.0), frames=10) for seed in range(30)]
+    still = [flow for flow in flows if flow.step_m() == 0]
+    assert len(still) > 20 and all(flow.paused.all() for flow in still)
+    np.testing.assert_allclose([from_bank_m(bank, flow.joints_m)[0] for flow in still], 0, atol=0.006)  # where legs meet, smoothed
+
+
+def from_bank_m(bank, joints_m):
+    return cdist(joints_m.reshape(len(joints_m), -1), rows_of(bank)).min(1) / np.sqrt(21)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_long_fast_clip_moves_to_its_end(bank, graph, seed):
+    """Ten times as fast as hands are, for 13 s: some five metres and more legs than a clip ever saw before."""
+    flow = draw(bank, graph, seed, FlowConfig(median_step_mm=12.0, spread=0.0, rest=0.0), frames=400)
+    for part in np.split(steps_mm(flow.joints_m)[:396], 4):
+        assert 3 < part.mean() < 2 * PACE * 12
+    assert (steps_mm(flow.joints_m)[~in_pause(flow.paused)] > 0.05).mean() > 0.99
+
+
+EXTREMES = {
+    "fastest": {"median_step_mm": 50.0, "spread": 2.0},
+    "slowest": {"median_step_mm": 1e-3, "spread": 2.0},
+    "no eases": {"ease_s": 0.0},
+    "nothing but eases": {"ease_s": 10.0},
+    "always at rest": {"rest": 1.0, "rest_s": 60.0},
+    "stops without rests": {"rest": 1.0, "rest_s": 0.0},
+    "never at rest": {"rest": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize(("frames", "stride", "fps"), [(1, 1, 30.0), (30, 1, 120.0), (10, 10, 10.0)])
+def test_extremes(bank, graph, name, frames, stride, fps):
+    flow = draw(bank, graph, 3, FlowConfig(**EXTREMES[name]), frames=frames, stride=stride, fps=fps)
+    assert flow.joints_m.shape == (frames, 21, 3) and np.isfinite(flow.joints_m).all() and np.abs(flow.joints_m).max() < 0.3
+    assert flow.fps == pytest.approx(fps / stride) and from_bank_m(bank, flow.joints_m).max() < 0.05
+    whole = draw_whole(bank, graph, 3, FlowConfig(**EXTREMES[name] | ({"median_step_mm": 0.3} if name == "slowest" else {})), fps=fps)
+    np.testing.assert_allclose(whole.joints_m[[0, -1]], bank.joints_m[[whole.start, whole.end]], atol=1e-6)
+
+
+def test_sources_are_the_nearest_of_the_rows_near_the_walk(bank, graph, monkeypatch):
+    """By brute force over the candidates of the curve; two may be as near but for rounding."""
+    curves, rows = [], rows_of(bank)
+    monkeypatch.setattr(flow_module, "smooth_curve", lambda *arguments: curves.append(smooth_curve(*arguments)) or curves[-1])
+    for seed in range(6):
+        flow = draw(bank, graph, seed)
+        candidates = curves[-1].candidates
+        assert set(flow.source) <= set(candidates.tolist())
+        apart = cdist(flow.joints_m.reshape(40, -1), rows[candidates])
+        np.testing.assert_allclose(np.linalg.norm(flow.joints_m.reshape(40, -1) - rows[flow.source], axis=1), apart.min(1), atol=1e-9)
+
+
+def test_sources_are_hardly_ever_farther_than_the_nearest_row_of_all(bank, graph):
+    flows = [draw(bank, graph, seed) for seed in range(10)]
+    joints, source = (np.concatenate([getattr(flow, name) for flow in flows]) for name in ("joints_m", "source"))
+    away = np.sqrt(((joints - bank.joints_m[source]) ** 2).sum((1, 2)) / 21)
+    assert np.mean(away - from_bank_m(bank, joints) < 1e-9) > 0.95
+
+
+def test_a_clip_is_on_the_leg_between_its_poses(bank, graph):
+    """At its middle: the nearest row is one of that route or a neighbour of it, but where legs meet."""
+    flows = [draw(bank, graph, seed, frames=11) for seed in range(60)]
+    on_leg = [flow.source[5] in graph.around(graph.route(flow.start, flow.end)) for flow in flows]
+    assert np.mean(on_leg) > 0.9
+
+
+def test_a_flow_stays_in_one_group():
+    bank = thinned_to_islands()
+    graph = graph_of(bank)
+    groups = [set(graph.members[start : graph.group_end[start]].tolist()) for start in np.unique(graph.group_start)]
+    assert len(groups) == 2
+    visited = [next(number for number, group in enumerate(groups) if flow.start in group) for flow in (draw(bank, graph, seed) for seed in range(20))]
+    assert set(visited) == {0, 1}
+    for seed, number in enumerate(visited):
+        flow = draw(bank, graph, seed)
+        assert {flow.start, flow.end} <= groups[number] and from_bank_m(bank, flow.joints_m).max() < 3 * graph.spacing_m
+        to_others = cdist(flow.joints_m.reshape(40, -1), rows_of(bank)[sorted(groups[1 - number])]).min(1) / np.sqrt(21)
+        assert to_others.min() > graph.spacing_m
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_whole_walk_goes_from_pose_to_pose(bank, graph, seed):
+    """It covers the whole way: to a micrometre, and by the motion report's measure."""
+    flow = draw_whole(bank, graph, seed, FlowConfig())
+    start, end = bank.joints_m[[flow.start, flow.end]].astype(float)
+    np.testing.assert_allclose(flow.joints_m[[0, -1]], [start, end], atol=1e-6)
+    assert way_covered(flow.joints_m, start, end) == pytest.approx(1, abs=1e-6)
+    assert (flow.source[0], flow.source[-1]) == (flow.start, flow.end) and flow.paused[[0, -1]].all()
+    assert (flow.kind, flow.fps) == ("walk", 30.0) and (steps_mm(flow.joints_m)[:-1] > 0).all()
+
+
+def test_whole_walks_between_near_twins():
+    """Every fifth pose again, twenty micrometres off here and there."""
+    rng, joints = np.random.default_rng(0), built_in_bank().joints_m
+    twins = joints[::5] + rng.choice(np.float32([-2e-5, 0, 2e-5]), joints[::5].shape, p=[0.2, 0.6, 0.2])
+    joints = np.concatenate([joints, twins])
+    bank = replace(built_in_bank(), joints_m=joints, source_row=np.arange(len(joints)), subject=np.zeros(len(joints), np.int32))
+    graph = graph_of(bank)
+    for seed in range(60):
+        flow = draw_whole(bank, graph, seed)
+        np.testing.assert_allclose(flow.joints_m[[0, -1]], bank.joints_m[[flow.start, flow.end]], atol=1e-6)
+
+
+@pytest.mark.parametrize("fps", [10.0, 120.0])
+def test_a_whole_walk_at_another_rate_is_the_same_motion(bank, graph, fps):
+    usual, other = draw_whole(bank, graph, 2), draw_whole(bank, graph, 2, fps=fps)
+    assert (len(other.joints_m) - 1) / fps == pytest.approx((len(usual.joints_m) - 1) / 30, abs=1 / min(fps, 30))
+    every, some = (other, usual) if fps > 30 else (usual, other)
+    num = min(len(some.joints_m), (len(every.joints_m) - 1) // round(max(fps, 30) / min(fps, 30)) + 1) - 1
+    np.testing.assert_allclose(every.joints_m[:: round(max(fps, 30) / min(fps, 30))][:num], some.joints_m[:num], atol=1e-9)
+
+
+# How the issue wants clips to move, measured as seqgen measures real recordings.
+
+
+@pytest.fixture(scope="module")
+def short_clips(large):
+    return [draw(*large, seed, FlowConfig(), frames=10) for seed in range(3000)]
+
+
+@pytest.fixture(scope="module")
+def long_clips(large):
+    return [draw(*large, seed, FlowConfig(), frames=60) for seed in range(200)]
+
+
+def test_steps_are_spread_as_asked(short_clips):
+    """Lognormal of median 1.2 mm and 0.92: mean 1.2 exp(0.92^2 / 2) = 1.83, 95th percentile 1.2 exp(1.645 * 0.92) = 5.45. Of steps outside of pauses, to 10 %."""
+    found = report(short_clips)
+    assert found.step_median_mm == pytest.approx(1.20, rel=0.1)
+    assert found.step_mean_mm == pytest.approx(1.83, rel=0.1)
+    assert found.step_p95_mm == pytest.approx(5.45, rel=0.1)
+
+
+def test_hardly_a_step_is_frozen(short_clips, bank, graph):
+    assert report(short_clips).frozen_share < 0.005
+    assert report([draw(bank, graph, seed, FlowConfig(), frames=10) for seed in range(400)]).frozen_share < 0.005
+
+
+def test_clips_are_as_smooth_as_hands(long_clips):
+    """Jerk over speed is 0.6 in real motion, and above 10 Hz there is next to nothing."""
+    joints = [flow.joints_m for flow in long_clips]
+    assert 0.1 < jerk_over_speed(joints) < 0.9 and power_share_above(joints) < 0.02
+
+
+def test_clips_stay_near_the_bank(long_clips, large):
+    bank, graph = large
+    found = report(long_clips[:120], bank=pose_search(bank.joints_m), bank_spacing_m=graph.spacing_m)
+    assert found.bank_distance_mean < 0.7 and found.bank_distance_p99 < 2.2
+
+
+def test_clips_hardly_repeat_a_pose(long_clips):
+    moving = [flow for flow in long_clips if not flow.paused.any()]
+    assert len(moving) > 30 and report(moving).distinct_share > 0.99

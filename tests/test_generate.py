@@ -14,7 +14,8 @@ from seqgen.hand import load_hand
 from seqgen.hand.layer import HandLayer
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import FLESH_M, Sources, generate_sequence, open_sources
+from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
+from seqgen.pipeline.labels import FLESH_M
 from seqgen.pipeline.process import one_thread
 from seqgen.render.pyrender_renderer import why_unavailable
 from seqgen.skeleton import joint_parts

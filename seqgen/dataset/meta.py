@@ -10,13 +10,15 @@ from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_type
 
 
 class FlowMeta(TypedDict):
-    """The motion. Rows of the source file where it starts and ends (null where the bank's licence or kind gives none); mean joint step; frames/s of the stored clip."""
+    """The motion. Rows of the source file where it starts and ends (null where the bank's licence or kind gives none); mean joint step; frames/s of the stored clip;
+    how often the motion was drawn anew because no hand could do it."""
 
     kind: str
     start_row: int | None
     end_row: int | None
     mm_per_frame: float
     fps: float
+    redraws: int
 
 
 class CameraMeta(TypedDict):

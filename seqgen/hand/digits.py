@@ -37,15 +37,15 @@ _THUMB_ZERO = np.array([[-np.sqrt(0.5), 0, -np.sqrt(0.5)], [np.sqrt(0.5), 0, -np
 _ANGLE_AXES = np.eye(3)[[1, 2, 0]]  # flexion, abduction, twist
 
 # Active ranges in degrees, rows thumb to pinky: those of `poses/hand_shapes.py` and its sources (Hume et al. 1990, Greene and Heckman 1994, Lin, Wu and
-# Huang 2000, Cooney et al. 1981, Chatzioglou et al. 2024); its opposition o is a twist of 10 - o, widened because the open hand's thumb rests at 39. Fingers
-# twist about their rest pose: MCPs turn far, but only when something turns them (Krishnan and Chipchase 1997). The thumb's MCP moves little
-# sideways, but models and annotators put its centre up to 25 degrees beside the line of the bones.
-_TWIST_RANGE = 15.0
+# Huang 2000, Cooney et al. 1981, Chatzioglou et al. 2024); its opposition o is a twist of 10 - o, here to 60 because the open hand's thumb rests at 39. A
+# thumb's MCP moves little sideways, but models and annotators put its centre up to 25 degrees beside the line of the bones. Fingers twist about their rest
+# pose: MCPs turn far, but only when something turns them (Krishnan and Chipchase 1997).
+_TWIST_RANGE = 20.0
 _LOWEST = np.array([[-15.0, 0, -30, -12, -25, -15]] + [[-20.0, sideways, -_TWIST_RANGE, -8, 0, -8] for sideways in (-12, -10, -20, -38)])
 _HIGHEST = np.array([[55.0, 62, 60, 56, 15, 80]] + [[95.0, sideways, _TWIST_RANGE, 110, 0, 85] for sideways in (22, 10, 12, 18)])
-# How far a joint yields past its active range, in another hand or another annotator's: two standard deviations of the norms (5-8 degrees, Hume et al. 1990);
-# fingers extend passively to 45 (Greene and Heckman 1994).
-_YIELD, _YIELD_TWIST, _YIELD_EXTENSION = 15.0, 10.0, 25.0
+# How far a joint yields past its active range. Fingers extend passively to 45 (Greene and Heckman 1994); the 15 are ours: about as far as the palms of annotated
+# hands differ from a model's (7-20 degrees), which is where angles are measured from.
+_YIELD, _YIELD_EXTENSION = 15.0, 25.0
 
 
 class Limits(NamedTuple):
@@ -107,7 +107,9 @@ class DigitPose(NamedTuple):
 
 
 def digit_rig(model: HandModel) -> DigitRig:
-    """The rig of a hand model: made once, used for every clip."""
+    """The rig of a right hand's model: made once, used for every clip."""
+    if model.side != "right":
+        raise ValueError(f"digits are those of right hands, this model is a {model.side} one: mirror the world")
     template, directions = _rest_joints(model)
     zero = hand_frame(template[None]).axes[0] @ np.stack([_THUMB_ZERO] + [_FINGER_ZERO] * 4)
     frames = joint_axes(model)[DIGIT_JOINTS]
@@ -163,12 +165,12 @@ def _seen_from(frames: Float[Array, "*batch 3 3"], vectors: Float[Array, "*batch
 
 
 def _limits(rest_rad: Float[Array, "5 6"]) -> tuple[Limits, Limits]:
-    """Active and passive limits of a hand with these angles at rest."""
+    """Active and passive limits of a hand with these angles at rest, which are inside whatever the table says."""
     about = np.zeros((5, 6))
     about[1:, 2] = rest_rad[1:, 2]
-    yields = np.full((2, 5, 6), _YIELD)
-    yields[:, 1:, 2], yields[0, 1:, 0] = _YIELD_TWIST, _YIELD_EXTENSION
-    lowest, highest, (down, up) = about + np.radians(_LOWEST), about + np.radians(_HIGHEST), np.radians(yields) * FREE
+    lowest, highest = np.minimum(about + np.radians(_LOWEST), rest_rad), np.maximum(about + np.radians(_HIGHEST), rest_rad)
+    down, up = np.radians(_YIELD) * FREE, np.radians(_YIELD) * FREE
+    down[1:, 0] = np.radians(_YIELD_EXTENSION)
     return Limits(lowest, highest), Limits(lowest - down, highest + up)
 
 

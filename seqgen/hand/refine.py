@@ -24,18 +24,19 @@ from seqgen.hand.digits import FREE, MOVES, DigitRig, angles_from_rotations, dig
 from seqgen.skeleton import hand_frame
 
 Array = np.ndarray
-LIMIT_WEIGHT = 0.3  # radians past an active limit weigh as much as 0.55 of a bone's direction
+LIMIT_WEIGHT = 0.1  # a radian past an active limit weighs as much as 0.3 off a bone's direction
 # Directions hardly tell a thumb's twist from its MCP's sideways turn, nor any twist of a straight finger.
 FREE_TURN_WEIGHTS = np.array([[0, 0, 0.01, 0, 0.01, 0]] + [[0, 0, 0.01, 0, 0, 0]] * 4)
 CUTOFF_HZ = 10.0  # above this hands do not move; accelerations are weighed as by a smoothing spline with this corner
 MAX_STEPS = 12
-PROMISE = 0.01  # share of the cost: half a degree of one bone in a hundred
+PROMISE = 0.01  # a step that would take away less than this share of the cost is not worth its time
 DAMPING, MORE, LESS = 0.01, 10.0, 0.2
 HELD = 1e6  # what an angle at its limit is damped by
 ANGLES = np.arange(6)
 _BELOW = np.minimum(ANGLES[:, None] + ANGLES, 5)  # of a block's column (second index) the row that is so far (first index) below its diagonal
 _IN_BLOCK = (ANGLES[:, None] + ANGLES < 6).astype(float)
 _BOTH_MOVE = MOVES @ MOVES.T  # bones that both of two angles move
+_BONES_MOVED = MOVES.sum(1)  # so many directions hold an angle against the term over time
 
 
 class Problem(NamedTuple):
@@ -57,7 +58,7 @@ class Quadratic(NamedTuple):
 
 
 def refine_directions(
-    rig: DigitRig, rotations: Float32[Array, "frames 15 3"], joints_m: Float[Array, "frames 21 3"], betas: Float32[Array, "10"], *, fps: float = 30.0
+    rig: DigitRig, rotations: Float[Array, "frames 15 3"], joints_m: Float[Array, "frames 21 3"], betas: Float[Array, "10"], *, fps: float = 30.0
 ) -> Float32[Array, "frames 15 3"]:
     """Rotations near the given ones with which a hand of this shape points its finger bones as the joints do, seen from the palm; the joints' frame and size do not matter."""
     problem = direction_problem(rig, joints_m, betas, smoothness=smoothness_at(fps))
@@ -76,7 +77,7 @@ def _bones_at_rest(rig: DigitRig, betas: Float[Array, "10"], rotations: Float[Ar
 
 
 def smoothness_at(fps: float) -> float:
-    """The weight of squared second differences with which a smoothing spline of this frame rate halves what moves at CUTOFF_HZ."""
+    """The weight of squared second differences of an angle, for each bone that it moves: that of a smoothing spline that halves what moves at CUTOFF_HZ."""
     return (2.0 * np.pi * CUTOFF_HZ / fps) ** -4
 
 
@@ -116,10 +117,10 @@ def linearise(problem: Problem, angles_rad: Float[Array, "frames 5 6"]) -> Quadr
 
     missing, past, turn = bones - problem.targets, rig.active.excess_rad(angles_rad), angles_rad - rig.rest_rad
     bend = angles_rad[2:] - 2.0 * angles_rad[1:-1] + angles_rad[:-2]
-    cost = _squares(missing) + LIMIT_WEIGHT * _squares(past) + _squares(turn, FREE_TURN_WEIGHTS) + problem.smoothness * _squares(bend)
+    cost = _squares(missing) + LIMIT_WEIGHT * _squares(past) + _squares(turn, FREE_TURN_WEIGHTS) + problem.smoothness * _squares(bend, _BONES_MOVED)
     descent = pull - LIMIT_WEIGHT * past - FREE_TURN_WEIGHTS * turn
     if frames > 2:
-        descent -= problem.smoothness * _bent_back(bend)
+        descent -= problem.smoothness * _bent_back(_BONES_MOVED * bend)
     normal[..., ANGLES, ANGLES] += FREE_TURN_WEIGHTS + LIMIT_WEIGHT * (past != 0)
     return Quadratic(angles_rad, 0.5 * cost, descent, normal)
 
@@ -128,7 +129,7 @@ def _squares(values: Array, weights: Array | float = 1.0) -> float:
     return float((weights * values * values).sum())
 
 
-def cross(a: Float[Array, "*batch 3"], b: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+def cross(a: Float[Array, "*#batch 3"], b: Float[Array, "*#batch 3"]) -> Float[Array, "*batch 3"]:
     """Cross products, as `np.cross` without its checks."""
     (ax, ay, az), (bx, by, bz) = (a[..., 0], a[..., 1], a[..., 2]), (b[..., 0], b[..., 1], b[..., 2])
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
@@ -149,7 +150,7 @@ def step(problem: Problem, at: Quadratic, damping: float) -> Float[Array, "frame
     held = ~FREE | ((at.angles_rad <= passive.lowest_rad) & (at.descent < 0)) | ((at.angles_rad >= passive.highest_rad) & (at.descent > 0))
     band = np.zeros((2 * 6 + 1, 5, frames, 6))  # the first index: how far below the diagonal
     band[:6] = (at.normal.swapaxes(0, 1)[..., _BELOW, ANGLES[:, None]] * _IN_BLOCK).transpose(3, 0, 1, 2)
-    band[::6] += problem.smoothness * _bending(frames)[:, None, :, None]
+    band[::6] += problem.smoothness * _bending(frames)[:, None, :, None] * _BONES_MOVED
     band[0] += damping + HELD * held.swapaxes(0, 1)
     right = np.where(held, 0.0, at.descent).swapaxes(0, 1)
     _, moved, failed = dpbsv(band.reshape(13, -1), right.reshape(-1), lower=1, overwrite_ab=1)
@@ -160,10 +161,9 @@ def step(problem: Problem, at: Quadratic, damping: float) -> Float[Array, "frame
 @lru_cache(maxsize=64)
 def _bending(frames: int) -> Float[Array, "3 frames"]:
     """The matrix of summed squared second differences over time: its diagonal and the two below, each as long as the diagonal."""
-    second = np.diff(np.eye(frames), n=2, axis=0) if frames > 2 else np.zeros((0, frames))
-    matrix = second.T @ second
-    diagonals = np.zeros((3, frames))
-    for below in range(min(3, frames)):
-        diagonals[below, : frames - below] = np.diagonal(matrix, -below)
+    diagonals, inner = np.zeros((3, frames)), max(0, frames - 2)
+    for first, share in enumerate((1.0, -2.0, 1.0)):
+        for second in range(first, 3):
+            diagonals[second - first, first : first + inner] += share * (1.0, -2.0, 1.0)[second]
     diagonals.flags.writeable = False
     return diagonals

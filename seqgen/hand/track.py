@@ -20,7 +20,7 @@ from seqgen.hand.model import HandModel
 from seqgen.hand.refine import HELD, cross, direction_problem, refine_angles
 
 Array = np.ndarray
-NOISE_M = 0.003  # of an annotated joint: what the weights below are stated against
+NOISE_M = 0.002  # of an annotated joint (bones of one recorded hand vary so much): what the weights below are stated against
 LIMIT_WEIGHT = (NOISE_M / np.radians(10.0)) ** 2  # past an active limit
 TURN_WEIGHTS = (NOISE_M / np.radians(45.0)) ** 2 * np.array([0, 0, 1, 0, 1, 0])  # twist, and a thumb's MCP sideways, from rest
 SHAPE_WEIGHT, MAX_BETA = NOISE_M**2, 3.0  # betas are in standard deviations

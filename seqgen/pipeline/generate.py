@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8, UInt16
+from jaxtyping import Float, Float32
 from scipy.special import ndtri
 
-from seqgen.camera import Camera, fit_weak_perspective
 from seqgen.dataset.meta import build_meta, sequence_key
-from seqgen.dataset.sequence import DEPTH_UNIT_M, HandSequence, Labels
+from seqgen.dataset.sequence import DEPTH_UNIT_M, HandSequence
 from seqgen.geometry import axis_angle_from_matrix
 from seqgen.hand.fit import PoseEncoder, model_from_hand
 from seqgen.hand.layer import HandLayer
+from seqgen.hand.plausibility import Capsules, hand_capsules, measure_plausibility
+from seqgen.hand.refine import refine_directions
 from seqgen.pipeline.assets import Assets
-from seqgen.pipeline.config import GenerateConfig, HandConfig
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.labels import HandMotion, make_labels
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.flow import PoseFlow, draw_flow
 from seqgen.poses.paper import draw_paper_flow
@@ -30,13 +32,11 @@ from seqgen.scene.scene import Scene
 from seqgen.scene.skin import SkinMap, ita_from_uniform, paint_skin, skin_map, tone_name
 from seqgen.scene.surface import SurfaceTemplate, surface_template
 from seqgen.scene.view import View, draw_view, place_hand
-from seqgen.skeleton import joint_parts
 from seqgen.splits import SplitName
 
 Array = np.ndarray
 # The order is part of every data set: new concerns go to the end.
 CONCERNS = ("flow", "shape", "camera", "light", "skin", "background", "arm", "occluder", "sensor")
-FLESH_M = (-0.003, 0.035)  # a joint lies at most this far in front of and behind the surface it is seen through
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,9 @@ class Sources:
     encoder: PoseEncoder
     template: SurfaceTemplate
     skin: SkinMap
+    capsules: Capsules
     renderer: Renderer
     searches: dict[SplitName, PoseSearch]  # of each split's bank, where the flow looks for nearest poses
-
-
-@dataclass(frozen=True)
-class HandMotion:
-    """The hand's parameters over a clip, as they are stored, with the joints and vertices they give (camera frame)."""
-
-    pose: Float32[Array, "frames 16 3"]
-    betas: Float32[Array, "10"]
-    translation_m: Float32[Array, "frames 3"]
-    joints_m: Float32[Array, "frames 21 3"]
-    vertices_m: Float32[Array, "frames vertices 3"]
 
 
 def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
@@ -72,12 +62,13 @@ def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
     normals = template.surface(assets.hand.template_m[None], assets.hand.template_m).normals[0, : len(assets.hand.template_m)]
     renderer = load_renderer(config.render.renderer, device=config.device)
     searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
-    return Sources(assets, layer, encoder.eval().requires_grad_(False), template, skin_map(assets.hand, rest, normals), renderer, searches)
+    return Sources(assets, layer, encoder.eval().requires_grad_(False), template, skin_map(assets.hand, rest, normals), hand_capsules(assets.hand), renderer, searches)
 
 
-def stream(seed: int, index: int, concern: str) -> np.random.Generator:
-    """The random numbers of one concern of one sequence: switching a concern off leaves the others alone."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, CONCERNS.index(concern))))
+def stream(seed: int, index: int, concern: str, redraw: int = 0) -> np.random.Generator:
+    """The random numbers of one concern of one sequence: switching a concern off leaves the others alone. A concern drawn anew has others."""
+    key = (index, CONCERNS.index(concern), redraw) if redraw else (index, CONCERNS.index(concern))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> HandSequence:
@@ -86,9 +77,8 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     poses = sources.assets.poses[split]
     timing = {"frames": clip.frames, "fps": clip.fps / clip.stride}
 
-    flow = draw_motion(split, sources, config, stream(config.seed, index, "flow"))
-    rotations = follow(flow, sources, config.hand)
     betas = draw_betas(config, split, stream(config.seed, index, "shape"))
+    flow, rotations, redraws = draw_motion(index, betas, sources, config)
 
     rng = stream(config.seed, index, "camera")
     view = draw_view(config.camera, **timing, rng=rng)
@@ -112,7 +102,7 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
         frames=clip.frames,
         fps=float(timing["fps"]),
         size=list(clip.size),
-        flow=_flow_meta(flow, poses.bank, sources.assets.store_flow),
+        flow=_flow_meta(flow, redraws, poses.bank, sources.assets.store_flow),
         camera={"kind": placement.camera.kind, "viewpoint": view.viewpoint},
         hand={"kind": config.hand.kind, "side": "right"},
         skin={"tone": tone_name(ita_deg), "ita_deg": float(ita_deg)},
@@ -124,21 +114,33 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     return HandSequence(sequence_key(index), split, frames.rgb, depth, frames.parts, labels, meta)
 
 
-def draw_motion(split: SplitName, sources: Sources, config: GenerateConfig, rng: np.random.Generator) -> PoseFlow:
-    """The motion a clip's hand is asked to follow."""
+def draw_motion(index: int, betas: Float32[Array, "10"], sources: Sources, config: GenerateConfig) -> tuple[PoseFlow, Float32[Array, "frames 15 3"], int]:
+    """The motion a clip's hand is asked to follow, its finger rotations, and how often it was drawn anew because no hand could do it."""
+    for redraws in range(config.flow.redraws + 1):
+        flow = draw_pose_flow(config.split.of(index), sources, config, stream(config.seed, index, "flow", redraws))
+        rotations = follow(flow, betas, sources, config)
+        if redraws == config.flow.redraws or measure_plausibility(sources.capsules, rotations, betas).is_plausible():
+            return flow, rotations, redraws
+    raise AssertionError("unreachable: the last draw is always taken")
+
+
+def draw_pose_flow(split: SplitName, sources: Sources, config: GenerateConfig, rng: np.random.Generator) -> PoseFlow:
+    """A motion through the poses of a split."""
     poses, clip = sources.assets.poses[split], config.clip
     if config.flow.kind == "walk":
         return draw_flow(poses.bank, poses.graph, config.flow, frames=clip.frames, stride=clip.stride, fps=clip.fps, rng=rng)
     return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.fps / clip.stride, rng=rng, search=sources.searches.get(split))
 
 
-def follow(flow: PoseFlow, sources: Sources, config: HandConfig) -> Float32[Array, "frames 15 3"]:
+def follow(flow: PoseFlow, betas: Float32[Array, "10"], sources: Sources, config: GenerateConfig) -> Float32[Array, "frames 15 3"]:
     """Finger rotations that follow a flow, in as many pose components as asked for."""
     with torch.no_grad():
         rotations = sources.encoder(torch.as_tensor(flow.joints_m.astype(np.float32))).numpy()
-    if config.pose_components == 45:
+    if config.hand.refine:
+        rotations = refine_directions(sources.capsules.rig, rotations.astype(float), flow.joints_m, betas.astype(float), fps=flow.fps)
+    if config.hand.pose_components == 45:
         return rotations
-    components = sources.assets.hand.pose_components[: config.pose_components].astype(float)
+    components = sources.assets.hand.pose_components[: config.hand.pose_components].astype(float)
     mean = sources.assets.hand.pose_mean.astype(float)
     coefficients = np.einsum("cd,td->tc", components, rotations.reshape(-1, 45) - mean)
     return (mean + np.einsum("tc,cd->td", coefficients, components)).reshape(-1, 15, 3).astype(np.float32)
@@ -165,46 +167,6 @@ def pose_hand(rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "1
     return HandMotion(pose, betas, translation, mesh.joints_m.numpy(), mesh.vertices_m.numpy())
 
 
-def make_labels(
-    hand: HandMotion, camera: Camera, view: View, flow: PoseFlow, parts: UInt8[Array, "t h w"], depth_tenth_mm: UInt16[Array, "t h w"], bank: PoseBank, *, store_flow: bool
-) -> Labels:
-    """All that is known of a clip. Everything is computed from the values as they are stored."""
-    intrinsics = camera.intrinsics.astype(np.float32)
-    joints_px = Camera(camera.kind, intrinsics.astype(float), camera.size).project(hand.joints_m.astype(float))
-    weak, _ = fit_weak_perspective(hand.joints_m.astype(float), joints_px)
-    return Labels(
-        joints_m=hand.joints_m,
-        joints_px=joints_px.astype(np.float32),
-        joints_visible=visible_joints(parts, depth_tenth_mm, joints_px, hand.joints_m[..., 2]),
-        pose=hand.pose,
-        betas=hand.betas,
-        translation_m=hand.translation_m,
-        intrinsics=intrinsics,
-        camera_from_world=view.camera_from_world.astype(np.float32),
-        weak_perspective=weak.astype(np.float32),
-        flow_joints_m=flow.joints_m.astype(np.float32) if store_flow else None,
-        flow_source=bank.source_row[flow.source].astype(np.int64) if store_flow else None,
-    )
-
-
-def visible_joints(
-    parts: UInt8[Array, "frames h w"], depth_tenth_mm: UInt16[Array, "frames h w"], joints_px: Float[Array, "frames 21 2"], joints_z_m: Float[Array, "frames 21"]
-) -> Bool[Array, "frames 21"]:
-    """A joint is visible when the surface at its pixel belongs to a part that the joint connects, and is the flesh over the joint.
-
-    By the part alone, a wrist behind the whole length of the palm would count: the surface has to lie within FLESH_M of the joint.
-    """
-    connects = np.zeros((21, 256), bool)
-    for joint, labels in enumerate(joint_parts()):
-        connects[joint, list(labels)] = True
-    frames, height, width = parts.shape
-    x, y = np.moveaxis(np.round(joints_px).astype(int), -1, 0)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    at = (np.arange(frames)[:, None], y.clip(0, height - 1), x.clip(0, width - 1))
-    over_m = joints_z_m.astype(float) - depth_tenth_mm[at] * DEPTH_UNIT_M
-    return inside & connects[np.arange(21), parts[at]] & (over_m >= FLESH_M[0]) & (over_m <= FLESH_M[1])
-
-
-def _flow_meta(flow: PoseFlow, bank: PoseBank, store_flow: bool) -> dict[str, str | int | float | None]:
+def _flow_meta(flow: PoseFlow, redraws: int, bank: PoseBank, store_flow: bool) -> dict[str, str | int | float | None]:
     rows = (int(bank.source_row[flow.start]), int(bank.source_row[flow.end])) if store_flow else (None, None)
-    return {"kind": flow.kind, "start_row": rows[0], "end_row": rows[1], "mm_per_frame": flow.step_m() * 1e3, "fps": float(flow.fps)}
+    return {"kind": flow.kind, "start_row": rows[0], "end_row": rows[1], "mm_per_frame": flow.step_m() * 1e3, "fps": float(flow.fps), "redraws": redraws}

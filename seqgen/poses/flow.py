@@ -26,9 +26,9 @@ Array = np.ndarray
 FULL_SPEED_FPS = 30.0  # speeds are stated per frame at this rate
 SHRINKAGE = 0.85  # a smoothed route's length over the raw one's: about; used where only the order of magnitude matters
 LEAST_SHRINKAGE = 0.5  # hardly ever less; a part of the route that turns out too short is taken twice as long
-FIRST_STEPS, AFTER_STEPS = 2.0, 1.9  # smoothing widths in steps of a frame at full speed
+FIRST_STEPS, AFTER_STEPS = 2.0, 2.1  # smoothing widths in steps of a frame at full speed
 MOST_DEVIATIONS = 2.2  # of the logarithm of the speed: no hand is faster than that for long
-PACE, TAIL = 1.2, 1.2  # what easing and short ways take from the steps, on average and from fast clips; measured, see docs/decisions.md
+PACE, TAIL = 1.12, 1.05  # what easing and short ways take from the steps, on average and from fast clips; measured, see docs/decisions.md
 MOST_WIDTH_M = 0.02  # of the smoothing, however fast
 LEG_S = 0.8  # from pose to pose it should take so long at least
 LEAST_WIDTH_M, LEAST_WIDTH_SPACINGS = 0.001, 0.5
@@ -47,6 +47,8 @@ class FlowConfig(Section):
     """mean length of a rest, seconds"""
     ease_s: float = Field(0.2, ge=0, le=10)
     """time to reach full speed after a rest, and to slow down before one, seconds"""
+    redraws: int = Field(8, ge=0, le=100)
+    """a motion whose hand bends or enters itself as none can is drawn anew, at most so often"""
     alpha: float = Field(1.2, gt=0)
     """paper and paper-script: each frame goes alpha / n of the way that is left"""
     steps: int | None = Field(None, ge=1)

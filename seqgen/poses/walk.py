@@ -10,7 +10,7 @@ from seqgen.poses.curve import lengths
 from seqgen.poses.graph import NeighbourGraph
 
 Array = np.ndarray
-LEG_DRAWS = 4  # after so many draws any next pose will do
+LEG_DRAWS = 4  # of a next pose, until one is far enough
 TURN_ROWS, TURN_M = 8, 0.01  # whether a route turns back is seen from so many rows, and so far, before and after a pose
 
 
@@ -40,19 +40,24 @@ def begin_walk(graph: NeighbourGraph, rng: np.random.Generator) -> Walk:
 
 
 def extend_walk(walk: Walk, bank: PoseBank, graph: NeighbourGraph, *, rest: float, rest_s: float, least_leg_m: float, rng: np.random.Generator) -> Walk:
-    """The walk with one more drawn pose; one nearer than `least_leg_m` is drawn again, a few times. At the pose before it the hand stops when that is the
-    first, with the chance `rest` for a rest of `rest_s` seconds on average, or when it has to turn back; else it passes."""
-    for _ in range(LEG_DRAWS):
-        member = graph.draw_end(walk.member, rng)
-        leg = graph.route(int(walk.route[-1]), int(graph.members[member]))
-        points = bank.joints_m[leg].reshape(len(leg), -1).astype(float)
-        leg_m = lengths(points)
-        if leg_m[-1] >= least_leg_m:
-            break
+    """The walk with one more drawn pose: the first of a few that is `least_leg_m` away, or else the farthest. At the pose before it the hand stops when that
+    is the first, with the chance `rest` for a rest of `rest_s` seconds on average, or when it has to turn back; else it passes."""
+    member, leg, points, leg_m = _draw_leg(walk, bank, graph, least_leg_m, rng)
     rests, seconds = rng.random() < rest, float(rng.exponential(rest_s))
     before = bank.joints_m[walk.route[-TURN_ROWS:]].reshape(-1, 63).astype(float)
     stops_here = rests or len(walk.route) == 1 or turns_back(before, points[:TURN_ROWS])
     return walk.extended(leg, leg_m, member=member, stops_here=bool(stops_here), rest_s=seconds if rests else 0.0)
+
+
+def _draw_leg(walk: Walk, bank: PoseBank, graph: NeighbourGraph, least_m: float, rng: np.random.Generator) -> tuple[int, Array, Array, Array]:
+    """The next pose's place in the graph, the route to it, that route's poses and the length at each."""
+    legs = []
+    while len(legs) < LEG_DRAWS and (not legs or legs[-1][3][-1] < least_m):
+        member = graph.draw_end(walk.member, rng)
+        leg = graph.route(int(walk.route[-1]), int(graph.members[member]))
+        points = bank.joints_m[leg].reshape(len(leg), -1).astype(float)
+        legs.append((member, leg, points, lengths(points)))
+    return max(legs, key=lambda leg: leg[3][-1])
 
 
 def turns_back(before: Float[Array, "rows_before 63"], after: Float[Array, "rows_after 63"]) -> bool:
