@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from seqgen.config import Section, build, field_table, find_config, overlay, read_toml, shipped_configs
+from seqgen.config import Section, build, field_table, find_config, overlay, parse_overrides, read_toml, shipped_configs
 from seqgen.errors import UserError
 
 ALIASES = {"pose_bank": "poses.bank", "pose_format": "poses.format", "hand": "hand.kind", "renderer": "render.renderer"}
@@ -70,6 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     bank.add_argument("--side", default="right", choices=["right", "left"])
     bank.set_defaults(function=bank_command)
 
+    fit = commands.add_parser("fit", help="train the encoder from joints to finger rotations for a hand and a bank")
+    fit.add_argument("file", nargs="?", default="built-in", help="annotation file (default: the built-in bank)")
+    fit.add_argument("--format", default="hands17", help="as for `poses.format`")
+    fit.add_argument("--side", default="right", choices=["right", "left"])
+    fit.add_argument("--hand", default="open", choices=["open", "mano"])
+    fit.add_argument("--mano-dir", type=Path)
+    fit.add_argument("--layers", type=int, default=4, choices=[4, 7], help="4 as in the SeqHAND paper, 7 as in its script")
+    fit.add_argument("--steps", type=int, default=5000)
+    fit.add_argument("--out", type=Path, required=True, help="file for the weights; then `seqgen generate --hand.encoder FILE`")
+    fit.set_defaults(function=fit_command)
+
     commands.add_parser("doctor", help="what works on this machine").set_defaults(function=doctor_command)
 
     config = commands.add_parser("config", help="list the shipped configs, or copy one to edit")
@@ -90,7 +101,7 @@ def generate_command(words: list[str]) -> int:
     overwrite = "--overwrite" in words
     words = [word for word in words if word != "--overwrite"]
     name = words.pop(0) if words and not words[0].startswith("-") else "quickstart"
-    overrides = _overrides(words)
+    overrides = parse_overrides(words)
     out = overrides.pop("out", None)
     path = find_config(name)
     config = _read_config(GenerateConfig, path, overrides)
@@ -175,6 +186,29 @@ def bank_command(known: argparse.Namespace) -> int:
     return 0
 
 
+def fit_command(known: argparse.Namespace) -> int:
+    """`seqgen fit`: an encoder for a hand and a bank, and how well it points bones."""
+    import numpy as np
+    from rich.progress import Progress
+
+    from seqgen.hand import load_hand
+    from seqgen.hand.fit import direction_errors_rad, train_encoder, write_encoder
+    from seqgen.poses import load_bank, load_built_in_bank
+    from seqgen.poses.bank import PosesConfig
+
+    if known.steps < 1:
+        raise UserError(f"fit: --steps {known.steps}: must be at least 1")
+    hand = load_hand(known.hand, mano_dir=known.mano_dir)
+    bank = load_built_in_bank(PosesConfig().rows) if known.file == "built-in" else load_bank(known.file, known.format, side=known.side)
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("training", total=known.steps)
+        encoder = train_encoder(hand, bank.joints_m, num_steps=known.steps, layers=known.layers, progress=lambda step, loss: bar.update(task, completed=step))
+    write_encoder(encoder, known.out)
+    errors = np.degrees(direction_errors_rad(encoder, hand, bank.joints_m[:: max(1, len(bank) // 5000)]))
+    print(f"{known.out}: bone directions off by {errors.mean():.2f} degrees on average, {np.quantile(errors, 0.99):.2f} at the 99th percentile")
+    return 0
+
+
 def doctor_command(known: argparse.Namespace) -> int:
     """`seqgen doctor`: one line for each thing that may or may not work here."""
     from seqgen.doctor import examine
@@ -199,42 +233,6 @@ def config_command(known: argparse.Namespace) -> int:
     shutil.copyfile(shipped_configs()[known.name], out)
     print(out)
     return 0
-
-
-def _overrides(words: list[str]) -> dict[str, Any]:
-    """`--section.field VALUE ...` as a dict; several values, or numbers with commas between, are a list."""
-    found: dict[str, Any] = {}
-    name = None
-    for word in words:
-        if word.startswith("--") and not _is_number(word):
-            name, equals, value = word[2:].partition("=")
-            if name in found:
-                raise UserError(f"command line: --{name} is given twice")
-            found[name] = [value] if equals else []
-        elif name is None:
-            raise UserError(f"command line: unexpected {word!r}; a field is set by --section.field VALUE")
-        else:
-            found[name].append(word)
-    for name, values in found.items():
-        if not values:
-            raise UserError(f"command line: --{name} needs a value")
-    return {name: _value(values) for name, values in found.items()}
-
-
-def _value(words: list[str]) -> Any:
-    if len(words) == 1 and "," in words[0] and all(map(_is_number, words[0].strip("[]").split(","))):
-        words = words[0].strip("[]").split(",")
-    if len(words) > 1:
-        return words
-    return None if words[0].lower() in ("none", "null") else words[0]
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _print_generate_help(model: type) -> None:

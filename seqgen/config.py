@@ -84,6 +84,42 @@ def overlay(tables: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     return {**tables, head: overlay(inner, rest, value) if rest else value}
 
 
+def parse_overrides(words: list[str]) -> dict[str, Any]:
+    """`--section.field VALUE ...` as a dict; several values, or numbers with commas between, are a list."""
+    found: dict[str, Any] = {}
+    name = None
+    for word in words:
+        if word.startswith("--") and not _is_number(word):
+            name, equals, value = word[2:].partition("=")
+            if name in found:
+                raise UserError(f"command line: --{name} is given twice")
+            found[name] = [value] if equals else []
+        elif name is None:
+            raise UserError(f"command line: unexpected {word!r}; a field is set by --section.field VALUE")
+        else:
+            found[name].append(word)
+    for name, values in found.items():
+        if not values:
+            raise UserError(f"command line: --{name} needs a value")
+    return {name: _value(values) for name, values in found.items()}
+
+
+def _value(words: list[str]) -> Any:
+    if len(words) == 1 and "," in words[0] and all(map(_is_number, words[0].strip("[]").split(","))):
+        words = words[0].strip("[]").split(",")
+    if len(words) > 1:
+        return words
+    return None if words[0].lower() in ("none", "null") else words[0]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def build(model: type[SectionType], tables: dict[str, Any], *, where: str) -> SectionType:
     """The config of `tables`, or a UserError of one line that starts with `where` and names the key.
 

@@ -18,9 +18,11 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from seqgen.errors import UserError
 from seqgen.files import arrays_digest, file_digest, written_aside
 from seqgen.hand.anatomy import joint_axes
 from seqgen.hand.layer import HandLayer
@@ -196,8 +198,13 @@ def write_encoder(encoder: PoseEncoder, path: Path) -> None:
 
 
 def read_encoder(path: Path) -> PoseEncoder:
-    """The encoder kept in a safetensors file."""
-    return encoder_of(load_file(path))
+    """The encoder kept in a safetensors file. A UserError when it is not one."""
+    try:
+        return encoder_of(load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such encoder; `seqgen fit` makes one") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path}: not an encoder made by `seqgen fit`: {str(error).splitlines()[0]}") from None
 
 
 def encoder_of(state: Mapping[str, Tensor]) -> PoseEncoder:

@@ -15,7 +15,7 @@ from seqgen.config import config_digest
 from seqgen.dataset.manifest import Asset
 from seqgen.files import arrays_digest, cache_folder
 from seqgen.hand import load_hand
-from seqgen.hand.fit import load_encoder
+from seqgen.hand.fit import load_encoder, read_encoder
 from seqgen.hand.model import HandModel
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.poses import load_bank_of
@@ -72,7 +72,8 @@ def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info)
     for name, rows in split_rows(bank, config.split).items():
         part = bank if len(rows) == len(bank) else bank.subset(rows)
         poses[name] = PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split", say=say))
-    encoder = load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder())
+    chosen = config.hand.encoder
+    encoder = read_encoder(Path(chosen)) if chosen else load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder())
     state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source
     return Assets(poses, hand, state, photos, store_flow, _digest(bank, hand, state, photos))

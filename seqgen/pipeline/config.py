@@ -41,6 +41,8 @@ class HandConfig(Section):
     """folder with MANO_RIGHT.pkl or .npz; none: mano_assets"""
     betas: Literal["normal", "uniform"] = "normal"
     """shapes drawn from N(0, 1), or from U(-2, 2) as in the SeqHAND paper"""
+    encoder: str | None = None
+    """encoder file made by `seqgen fit`; none: the one that comes with seqgen, or for another hand or bank one that is trained once and kept"""
     refine: bool = True
     """follow the motion closely: joint angles within limits refined after the encoder; false: the encoder alone, as in the SeqHAND paper"""
     pose_components: int = Field(45, ge=1, le=45)

@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from seqgen.dataset.meta import build_meta, sequence_key
 from seqgen.dataset.sequence import DEPTH_UNIT_M, HandSequence
 from seqgen.geometry import axis_angle_from_matrix
-from seqgen.hand.fit import PoseEncoder, model_from_hand
+from seqgen.hand.fit import PoseEncoder, encoder_of, model_from_hand
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.plausibility import Capsules, hand_capsules, measure_plausibility
 from seqgen.hand.refine import refine_directions
@@ -55,14 +55,14 @@ class Sources:
 
 def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
     """Layers, templates and the renderer, in this process."""
-    layer, encoder = HandLayer(assets.hand), PoseEncoder()
-    encoder.load_state_dict({name: torch.tensor(array) for name, array in assets.encoder.items()})
+    layer = HandLayer(assets.hand)
+    encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()})
     template = surface_template(assets.hand)
     rest = layer.joints(torch.zeros(1, 16, 3), torch.zeros(1, 10))[0].numpy()
     normals = template.surface(assets.hand.template_m[None], assets.hand.template_m).normals[0, : len(assets.hand.template_m)]
     renderer = load_renderer(config.render.renderer, device=config.device)
     searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
-    return Sources(assets, layer, encoder.eval().requires_grad_(False), template, skin_map(assets.hand, rest, normals), hand_capsules(assets.hand), renderer, searches)
+    return Sources(assets, layer, encoder, template, skin_map(assets.hand, rest, normals), hand_capsules(assets.hand), renderer, searches)
 
 
 def stream(seed: int, index: int, concern: str, redraw: int = 0) -> np.random.Generator:
