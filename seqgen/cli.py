@@ -8,10 +8,13 @@ import logging
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqgen.config import Section, build, field_table, find_config, overlay, parse_overrides, read_toml, shipped_configs
 from seqgen.errors import UserError
+
+if TYPE_CHECKING:
+    from seqgen.dataset import Dataset, HandSequence
 
 ALIASES = {"pose_bank": "poses.bank", "pose_format": "poses.format", "hand": "hand.kind", "renderer": "render.renderer"}
 
@@ -101,8 +104,10 @@ def generate_command(words: list[str]) -> int:
     overwrite = "--overwrite" in words
     words = [word for word in words if word != "--overwrite"]
     name = words.pop(0) if words and not words[0].startswith("-") else "quickstart"
-    overrides = parse_overrides(words)
+    overrides = parse_overrides(words, ALIASES)
     out = overrides.pop("out", None)
+    if isinstance(out, list) or out == "":
+        raise UserError(f"command line: --out takes one folder, got {out!r}; the config's name comes first")
     path = find_config(name)
     config = _read_config(GenerateConfig, path, overrides)
     directory = Path(out or Path("outputs") / path.stem)
@@ -112,7 +117,7 @@ def generate_command(words: list[str]) -> int:
     with _Reporter(config.sequences) as reporter:
         made = generate_dataset(config, directory, overwrite=overwrite, say=reporter.say, report=reporter.report)
     print(f"{directory}: {config.sequences} sequences of {config.clip.frames} frames" + ("" if made else " were there already, whole"))
-    if config.output.preview and not (directory / "preview.png").exists():
+    if config.output.preview and (made or not (directory / "preview.png").exists()):
         write_preview(directory, directory, list(range(min(config.output.preview, config.sequences))))
     if config.output.preview:
         print(f"{directory / 'preview.png'}: what it looks like")
@@ -124,7 +129,7 @@ def _read_config(model: type[Section], path: Path, overrides: dict[str, Any]) ->
     tables = read_toml(path)
     config = build(model, tables, where=str(path))
     for name, value in overrides.items():
-        tables = overlay(tables, ALIASES.get(name.replace("-", "_"), name), value)
+        tables = overlay(tables, name, value)
     return build(model, tables, where="command line") if overrides else config
 
 
@@ -146,11 +151,19 @@ def write_preview(dataset_dir: Path, out: Path, chosen: list[str | int]) -> None
     from seqgen.files import written_aside
 
     dataset = open_dataset(dataset_dir)
-    sequences = [dataset[int(name)] for name in chosen]
+    sequences = [_chosen(dataset, name) for name in chosen]
     with written_aside(out / "preview.png") as aside:
         contact_sheet(sequences).save(aside, format="PNG")
     with written_aside(out / "preview.gif") as aside:
         aside.write_bytes(animated_gif(sequences))
+
+
+def _chosen(dataset: "Dataset", name: str | int) -> "HandSequence":
+    """A sequence by its number or its key of eight digits."""
+    try:
+        return dataset[f"{int(name):08d}"]
+    except (ValueError, KeyError, IndexError):
+        raise UserError(f"{dataset.directory}: has no sequence {name}; it holds {len(dataset)}, numbered from 0") from None
 
 
 def bank_command(known: argparse.Namespace) -> int:
@@ -175,6 +188,8 @@ def bank_command(known: argparse.Namespace) -> int:
     print(f"subjects: {subjects or 'not stated'}; copies in data sets: {'allowed' if bank.copies_allowed else 'not allowed'}")
     if known.action == "inspect":
         return 0
+    if known.clips < 1:
+        raise UserError(f"bank report: --clips {known.clips}: must be at least 1")
     with one_thread():
         graph = load_graph(bank, cache_folder(), where=bank.name, say=print)
         print(f"neighbour graph: {graph.neighbours.shape[1]} neighbours a pose, mean spacing {graph.spacing_m * 1e3:.2f} mm, in {cache_folder()}")
@@ -230,7 +245,10 @@ def config_command(known: argparse.Namespace) -> int:
     out = known.out or Path(f"{known.name}.toml")
     if out.exists():
         raise UserError(f"{out} is there already; choose another name with --out")
-    shutil.copyfile(shipped_configs()[known.name], out)
+    try:
+        shutil.copyfile(shipped_configs()[known.name], out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
     print(out)
     return 0
 

@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -84,13 +84,14 @@ def overlay(tables: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     return {**tables, head: overlay(inner, rest, value) if rest else value}
 
 
-def parse_overrides(words: list[str]) -> dict[str, Any]:
-    """`--section.field VALUE ...` as a dict; several values, or numbers with commas between, are a list."""
+def parse_overrides(words: list[str], aliases: Mapping[str, str]) -> dict[str, Any]:
+    """`--section.field VALUE ...` as a dict of full names; several values, or numbers with commas between, are a list. `-` and `_` are the same in names."""
     found: dict[str, Any] = {}
     name = None
     for word in words:
         if word.startswith("--") and not _is_number(word):
             name, equals, value = word[2:].partition("=")
+            name = aliases.get(name.replace("-", "_"), name.replace("-", "_"))
             if name in found:
                 raise UserError(f"command line: --{name} is given twice")
             found[name] = [value] if equals else []

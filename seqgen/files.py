@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+log = logging.getLogger(__name__)
 
 PARTIAL_GLOB = ".*.partial-*"  # what a killed process leaves behind
 
@@ -81,16 +84,28 @@ def is_writable(folder: Path) -> bool:
     return folder.is_dir() and bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
 
 
-def cached_arrays(folder: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays kept in `folder`, memory-mapped read-only; built once when they are not there. The folder's name must hold a hash of what they come from."""
-    if not folder.is_dir():
-        arrays = build()
-        try:
-            with written_aside(folder) as aside:
-                aside.mkdir()
-                for name, array in arrays.items():
-                    np.save(aside / f"{name}.npy", array, allow_pickle=False)
-        except OSError:
-            if not folder.is_dir():  # else another process built the same and was faster
-                raise
-    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray) for file in sorted(folder.glob("*.npy"))}
+def cached_arrays(folder: Path, names: tuple[str, ...], build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of these names kept in `folder`, memory-mapped read-only; built once when they are not there, or anew when they are damaged.
+
+    The folder's name must hold a hash of what they come from. Where nothing can be kept they are built each time.
+    """
+    arrays = _kept_arrays(folder, names)
+    if arrays is not None:
+        return arrays
+    shutil.rmtree(folder, ignore_errors=True)
+    arrays = build()
+    try:
+        with written_aside(folder) as aside:
+            aside.mkdir()
+            for name, array in arrays.items():
+                np.save(aside / f"{name}.npy", array, allow_pickle=False)
+    except OSError as error:  # a full or read-only disk, or another process that built the same and was faster
+        log.info("%s: not kept (%s)", folder, error)
+    return _kept_arrays(folder, names) or arrays
+
+
+def _kept_arrays(folder: Path, names: tuple[str, ...]) -> dict[str, np.ndarray] | None:
+    try:
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray) for name in names}
+    except (OSError, ValueError, EOFError):
+        return None

@@ -1,6 +1,7 @@
 """Little pose banks and annotation files of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -72,6 +73,14 @@ def thinned_to_islands(num_rows: int = 2000) -> PoseBank:
     rows = rows - rows.mean(0)
     along = rows @ np.linalg.eigh(rows.T @ rows)[1][:, -1] / np.sqrt(21)
     return bank.subset(np.flatnonzero(np.abs(along - np.median(along)) > 0.01))
+
+
+def with_near_twins(bank: PoseBank, every: int = 10, apart_m: float = 1e-6) -> PoseBank:
+    """Every so many poses one again, a hair off here and there."""
+    rng = np.random.default_rng(0)
+    twins = bank.joints_m[::every] + apart_m * rng.choice(np.float32([-1, 0, 1]), bank.joints_m[::every].shape, p=[0.2, 0.6, 0.2]).astype(np.float32)
+    joints = np.concatenate([bank.joints_m, twins])
+    return replace(bank, joints_m=joints, source_row=np.arange(len(joints)), subject=np.zeros(len(joints), np.int32))
 
 
 def rows_of(bank: PoseBank) -> Array:

@@ -109,6 +109,12 @@ def test_prints_only_on_the_command_line() -> None:
         assert "print" not in calls or path.name in {"cli.py", "build_open_hand.py"}, path
 
 
+def test_every_picture_of_the_docs_is_there() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).is_file(), f"{page.name} shows {link}"
+
+
 def test_the_readme_tree_is_true() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^ {4,}([a-z_0-9]+\.py)\b", readme, re.MULTILINE))

@@ -48,6 +48,22 @@ def test_generate_from_annotations_to_pictures(monkeypatch: pytest.MonkeyPatch, 
     assert "were there already" in capsys.readouterr().out
 
 
+def test_another_seed_has_another_preview(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pictures = []
+    for words in (["--seed", "1"], ["--seed", "2", "--overwrite"]):
+        assert call(monkeypatch, "generate", "--out", str(tmp_path / "out"), *TINY, *words) == 0
+        pictures.append((tmp_path / "out" / "preview.png").read_bytes())
+    assert pictures[0] != pictures[1]
+
+
+def test_a_ray_address_that_nobody_answers_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for address in ("127.0.0.1:1", "garbage", "ray://127.0.0.1:10001"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert call(monkeypatch, "generate", "--out", str(tmp_path / "out"), *[word if word != "0" else "1" for word in TINY]) == 2
+        error = capsys.readouterr().err
+        assert address in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
 def test_preview_bank_doctor_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "generate", "--out", str(tmp_path / "out"), *TINY) == 0
     assert call(monkeypatch, "preview", str(tmp_path / "out"), "--sequences", "1", "--out", str(tmp_path / "pictures")) == 0
@@ -69,6 +85,16 @@ def test_booleans_and_dashes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert call(monkeypatch, "generate", "--out", str(tmp_path / "out"), *TINY, "--labels.flow-source", "false", "--output.jpeg_quality", "80") == 0
     sequence = open_dataset(tmp_path / "out")[0]
     assert sequence.labels.flow_source is None and sequence.meta["flow"]["start_row"] is None
+
+
+def test_every_field_takes_its_own_default_as_text() -> None:
+    from seqgen.config import build, field_table, overlay, parse_overrides
+    from seqgen.pipeline.config import GenerateConfig
+
+    for name, default, _ in field_table(GenerateConfig):
+        text = default.strip('"').strip("[]").replace(" ", "")
+        found = parse_overrides([f"--{name.replace('_', '-')}", text], {})
+        assert build(GenerateConfig, overlay({}, name, found[name]), where="test") == GenerateConfig(), name
 
 
 def test_help_names_every_field(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +136,11 @@ MISTAKES = {
     "nothing in any split": (lambda p: ["--split.train", "0", "--split.val", "0", "--split.test", "0"], "at least one must be positive"),
     "value missing": (lambda p: ["--seed"], "--seed needs a value"),
     "given twice": (lambda p: ["--seed", "1", "--seed", "2"], "--seed is given twice"),
+    "given twice, in two spellings": (lambda p: ["--hand", "open", "--hand.kind", "open"], "--hand.kind is given twice"),
+    "a word after --out": (lambda p: ["--out", "a", "b"], "--out takes one folder"),
+    "pyrender on CUDA": (lambda p: ["--renderer", "pyrender", "--device", "cuda"], "draws on the CPU"),
+    "alpha beyond n": (lambda p: ["--flow.kind", "paper", "--flow.alpha", "20"], "alpha"),
+    "no encoder": (lambda p: ["--hand.encoder", str(p / "none.safetensors")], "no such encoder"),
     "stray word": (lambda p: ["quickstart", "again"], "unexpected 'again'"),
     "missing bank": (lambda p: ["--pose-bank", str(p / "none.txt"), "--pose-format", "hands17"], "no such annotation file"),
     "empty bank": (lambda p: bank_of(p, []), "holds no annotations"),
@@ -136,7 +167,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, monkeypatch: pytest
     config = list(takewhile(lambda word: not word.startswith("--"), given))
     own = {word for word in given if word.startswith("--")}
     tiny = [word for pair in zip(TINY[::2], TINY[1::2], strict=True) if pair[0] not in own for word in pair]
-    code = call(monkeypatch, "generate", *config, *tiny, *given[len(config) :], "--out", str(out))
+    where = [] if "--out" in given else ["--out", str(out)]
+    code = call(monkeypatch, "generate", *config, *tiny, *given[len(config) :], *where)
     error = capsys.readouterr().err
     assert code == 2, error
     assert error.startswith("seqgen: ") and error.count("\n") == 1 and "Traceback" not in error
@@ -144,9 +176,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, monkeypatch: pytest
     assert not out.exists()
 
 
-@pytest.mark.parametrize("words", [["generat"], ["preview"], ["preview", "nowhere"], ["bank", "inspect", "nowhere.txt"], ["config", "copy", "nothing"], ["doctor", "--fast"]])
-def test_other_commands_too(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(monkeypatch, *words) == 2
+@pytest.mark.parametrize("words", ["generat", "preview", "preview nowhere", "bank inspect nowhere.txt", "config copy nothing", "doctor --fast", "bank report --clips 0"])
+def test_other_commands_too(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, *words.split()) == 2
     error = capsys.readouterr().err
     assert error.startswith("seqgen: ") and error.count("\n") == 1
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from banks import bank_of, built_in_bank, curling_hands, graph_of, line_bank, random_curls, rows_of, straight_hands
+from banks import bank_of, built_in_bank, graph_of, line_bank, random_curls, rows_of, straight_hands, with_near_twins
 from scipy.spatial.distance import cdist
 
 import seqgen.poses.curve as curve_module
@@ -108,15 +108,13 @@ def test_routes_shorter_than_the_smoothing_keep_their_ends(bank, graph, num_rows
 
 
 def test_near_twins_do_not_move_the_ends():
-    """A pose ten micrometres beside the end: in single precision either may seem nearer."""
-    hands = curling_hands(np.linspace(0, 1, 40), np.linspace(0, 1, 40))
-    hands[:, :, 1] += np.where(np.arange(21) == 4, 0.005, 0)
-    twins = hands[[0, 20, 39]]
-    twins[:, [4, 8, 12]] += 1e-5
-    bank = bank_of(np.concatenate([hands, twins]))
-    rows, route = rows_of(bank), np.arange(40)
-    curve = whole(bank, graph_of(bank), route, lengths(rows[route]), NARROW)
-    np.testing.assert_allclose(curve.points[[0, -1]], rows[[0, 39]], atol=1e-12)
+    """Poses twenty micrometres beside them: in single precision either may seem nearer."""
+    bank = with_near_twins(built_in_bank(), every=5, apart_m=2e-5)
+    graph, rows = graph_of(bank), rows_of(bank)
+    for row in range(0, 400, 5):
+        route = graph.route(row, row + 100)
+        curve = whole(bank, graph, route, lengths(rows[route]), NARROW)
+        np.testing.assert_allclose(curve.points[[0, -1]], rows[[row, row + 100]], atol=1e-12)
 
 
 def test_the_grid_is_fine_against_the_smoothing(bank, graph, widths):

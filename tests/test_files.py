@@ -12,6 +12,7 @@ import pytest
 from seqgen.files import arrays_digest, cache_folder, cached_arrays, file_digest, is_writable, write_json, written_aside
 
 ARRAYS = {"rows": np.arange(12.0, dtype=np.float32).reshape(3, 4), "spacing": np.float64(0.5), "none": np.zeros((0, 3))}
+NAMES = tuple(ARRAYS)
 
 
 def same(got, expected):
@@ -70,13 +71,27 @@ def test_cached_arrays_are_built_once_and_cannot_be_written(tmp_path):
         return ARRAYS
 
     for _ in range(2):
-        arrays = cached_arrays(tmp_path / "deep" / "rows-1", build)
+        arrays = cached_arrays(tmp_path / "deep" / "rows-1", NAMES, build)
         assert same(arrays, ARRAYS)
     assert len(calls) == 1
-    assert isinstance(arrays["rows"], np.memmap)
+    assert isinstance(arrays["rows"].base, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         arrays["rows"][0] = 1
     assert os.listdir(tmp_path / "deep") == ["rows-1"]
+
+
+@pytest.mark.parametrize("injury", ["missing", "empty", "cut"])
+def test_a_damaged_folder_is_built_anew(tmp_path, injury):
+    folder = tmp_path / "rows-1"
+    cached_arrays(folder, NAMES, lambda: ARRAYS)
+    file = folder / f"{NAMES[0]}.npy"
+    file.unlink() if injury == "missing" else file.write_bytes(b"" if injury == "empty" else file.read_bytes()[:90])
+    assert same(cached_arrays(folder, NAMES, lambda: ARRAYS), ARRAYS)
+
+
+def test_where_nothing_can_be_kept_arrays_are_built_each_time(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    assert same(cached_arrays(tmp_path / "file" / "rows-1", NAMES, lambda: ARRAYS), ARRAYS)
 
 
 def test_a_failed_build_leaves_nothing(tmp_path):
@@ -88,9 +103,9 @@ def test_a_failed_build_leaves_nothing(tmp_path):
 
     for build, error in ((fail, RuntimeError), (fail_while_saving, ValueError)):
         with pytest.raises(error):
-            cached_arrays(tmp_path / "rows-1", build)
+            cached_arrays(tmp_path / "rows-1", NAMES, build)
         assert os.listdir(tmp_path) == []
-    assert same(cached_arrays(tmp_path / "rows-1", lambda: ARRAYS), ARRAYS)
+    assert same(cached_arrays(tmp_path / "rows-1", NAMES, lambda: ARRAYS), ARRAYS)
 
 
 KILLED = """
@@ -108,15 +123,15 @@ def test_a_killed_build_is_not_taken_for_a_whole_one(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "rows-1")], check=False)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "rows-1").exists()
-    assert same(cached_arrays(tmp_path / "rows-1", lambda: ARRAYS), ARRAYS)
+    assert same(cached_arrays(tmp_path / "rows-1", NAMES, lambda: ARRAYS), ARRAYS)
 
 
 def test_of_two_builders_at_once_the_faster_wins(tmp_path):
     def slow():
-        cached_arrays(tmp_path / "rows-1", lambda: ARRAYS)  # another process, done before us
+        cached_arrays(tmp_path / "rows-1", NAMES, lambda: ARRAYS)  # another process, done before us
         return ARRAYS
 
-    assert same(cached_arrays(tmp_path / "rows-1", slow), ARRAYS)
+    assert same(cached_arrays(tmp_path / "rows-1", NAMES, slow), ARRAYS)
     assert os.listdir(tmp_path) == ["rows-1"]
 
 

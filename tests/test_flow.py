@@ -1,21 +1,23 @@
 """Clips of walks: as fast, smooth and near the bank as asked, moving all along, and a pure function of the random numbers."""
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from banks import bank_of, built_in_bank, graph_of, line_bank, random_curls, rows_of, thinned_to_islands
+from banks import bank_of, built_in_bank, graph_of, line_bank, random_curls, rows_of, thinned_to_islands, with_near_twins
 from scipy.spatial.distance import cdist
+from scipy.special import ndtri
 from threadpoolctl import threadpool_limits
 
 import seqgen.poses.flow as flow_module
 from seqgen.poses.curve import smooth_curve
-from seqgen.poses.flow import MOST_DEVIATIONS, PACE, TAIL, FlowConfig, draw_flow, draw_speed, draw_whole_walk
+from seqgen.poses.flow import LEAST_SHRINKAGE, MOST_DEVIATIONS, PACE, TAIL, FlowConfig, draw_flow, draw_speed, draw_whole_walk
 from seqgen.poses.graph import load_graph
 from seqgen.poses.motion import MotionReport, in_pause, jerk_over_speed, power_share_above, report_motion, steps_mm, way_covered
 from seqgen.poses.search import pose_search
-from seqgen.poses.timing import AT_REST
+from seqgen.poses.timing import AT_REST, travel
 from seqgen.skeleton import PALM_M
 
 STEP_MM = 1.2
@@ -124,12 +126,16 @@ def test_more_frames_a_second_see_the_same_motion_in_smaller_steps(bank, graph, 
 
 
 def test_speeds_are_lognormal():
-    """In closed form from the first number drawn; none is more than MOST_DEVIATIONS from the median."""
-    config = FlowConfig(median_step_mm=0.7, spread=0.8)
-    speeds = np.array([draw_speed(config, np.random.default_rng(seed)) for seed in range(300)])
-    normal = np.array([np.random.default_rng(seed).standard_normal() for seed in range(300)])
-    np.testing.assert_allclose(speeds, PACE * 0.7e-3 * 30 * np.exp(TAIL * 0.8 * np.clip(normal, -MOST_DEVIATIONS, MOST_DEVIATIONS)), rtol=1e-12)
-    assert abs(normal).max() > MOST_DEVIATIONS
+    """In closed form from the first number drawn; those more than MOST_DEVIATIONS from the median are drawn again."""
+    config, speeds, normal = FlowConfig(median_step_mm=0.7, spread=0.8), [], []
+    for seed in range(1000):
+        speeds.append(draw_speed(config, np.random.default_rng(seed)))
+        normal.append(np.random.default_rng(seed).standard_normal())
+    deviations = np.log(np.array(speeds) / (PACE * 0.7e-3 * 30)) / (TAIL * 0.8)
+    usual = np.abs(normal) <= MOST_DEVIATIONS
+    np.testing.assert_allclose(deviations[usual], np.array(normal)[usual], atol=1e-9)
+    assert np.abs(deviations).max() <= MOST_DEVIATIONS + 1e-9 and 5 < (~usual).sum() and len(set(deviations[~usual])) == (~usual).sum()
+    assert len({draw_speed(EVEN, np.random.default_rng(seed)) for seed in range(9)}) == 1
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -140,10 +146,11 @@ def test_no_step_is_longer_than_the_time_law_allows(bank, graph, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_without_eases_and_rests_the_speed_is_constant(bank, graph, seed):
-    """Every step is as long as asked but those that cut a corner, or belong to a way that is too short for its speed."""
+    """Every step is as long as asked but those that cut a corner, or belong to a way that is too short for its speed; within a cell of the grid a Hermite bend
+    is gone through a little unevenly."""
     flow = draw(bank, graph, seed, FlowConfig(median_step_mm=0.6, spread=0.0, rest=0.0, ease_s=0.0), frames=150)
     steps = steps_mm(flow.joints_m)
-    assert np.median(steps) == pytest.approx(PACE * 0.6, rel=0.01) and steps.max() < 1.01 * PACE * 0.6
+    assert np.median(steps) == pytest.approx(PACE * 0.6, rel=0.005) and steps.max() < 1.05 * PACE * 0.6
     assert not flow.paused.any()
 
 
@@ -156,12 +163,12 @@ def test_paused_is_slow(bank, graph, seed):
 
 
 def test_rests_are_drawn_as_asked(bank, graph):
-    """Without rests the hand pauses where it turns only; resting always and for long it does little else."""
+    """Without rests the hand pauses where it turns only; resting everywhere at least twice as much; and resting for long it does little else."""
     shares = []
     for rest, rest_s in ((0.0, 0.3), (1.0, 0.3), (1.0, 30.0)):
         flows = [draw(bank, graph, seed, FlowConfig(median_step_mm=STEP_MM, spread=0.0, rest=rest, rest_s=rest_s), frames=90) for seed in range(12)]
         shares.append(np.mean([flow.paused.mean() for flow in flows]))
-    assert shares[0] < 0.3 < shares[1] < 0.8 < shares[2]
+    assert shares[0] < 0.15 and 2 * shares[0] < shares[1] < 0.5 and shares[2] > 0.8
 
 
 def test_a_long_rest_is_a_whole_clip():
@@ -178,18 +185,23 @@ def from_bank_m(bank, joints_m):
     return cdist(joints_m.reshape(len(joints_m), -1), rows_of(bank)).min(1) / np.sqrt(21)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_long_fast_clip_moves_to_its_end(bank, graph, seed):
-    """Ten times as fast as hands are, for 13 s: some five metres and more legs than a clip ever saw before."""
-    flow = draw(bank, graph, seed, FlowConfig(median_step_mm=12.0, spread=0.0, rest=0.0), frames=400)
-    for part in np.split(steps_mm(flow.joints_m)[:396], 4):
-        assert 3 < part.mean() < 2 * PACE * 12
-    assert (steps_mm(flow.joints_m)[~in_pause(flow.paused)] > 0.05).mean() > 0.99
+@pytest.mark.parametrize(("step_mm", "least_mm"), [(3.0, 2.5), (12.0, 1.0)])
+def test_a_long_fast_clip_moves_to_its_end(step_mm, least_mm):
+    """Faster than nearly all hands, for 20 s, which is well over a metre: the last quarter like the first. Asked for what no hand does, the ways between
+    turns are too short to get there, but the hand does not stand still either."""
+    bank = built_in_bank()
+    graph = graph_of(bank)
+    for seed in range(4):
+        flow = draw(bank, graph, seed, FlowConfig(median_step_mm=step_mm, spread=0.0, rest=0.0), frames=601)
+        quarters = np.split(steps_mm(flow.joints_m), 4)
+        assert all(least_mm < quarter.mean() < 2 * PACE * step_mm for quarter in quarters)
+        assert (steps_mm(flow.joints_m)[~in_pause(flow.paused)] > 0.05).mean() > 0.995
+        assert len(set(flow.source[-150:].tolist())) > 20
 
 
 EXTREMES = {
-    "fastest": {"median_step_mm": 50.0, "spread": 2.0},
-    "slowest": {"median_step_mm": 1e-3, "spread": 2.0},
+    "fastest": {"median_step_mm": 50.0, "spread": 0.0},
+    "slowest": {"median_step_mm": 1e-3, "spread": 0.0},
     "no eases": {"ease_s": 0.0},
     "nothing but eases": {"ease_s": 10.0},
     "always at rest": {"rest": 1.0, "rest_s": 60.0},
@@ -206,6 +218,32 @@ def test_extremes(bank, graph, name, frames, stride, fps):
     assert flow.fps == pytest.approx(fps / stride) and from_bank_m(bank, flow.joints_m).max() < 0.05
     whole = draw_whole(bank, graph, 3, FlowConfig(**EXTREMES[name] | ({"median_step_mm": 0.3} if name == "slowest" else {})), fps=fps)
     np.testing.assert_allclose(whole.joints_m[[0, -1]], bank.joints_m[[whole.start, whole.end]], atol=1e-6)
+
+
+def test_the_moment_is_any_between_two_stops(bank, graph, monkeypatch):
+    """A clip begins as likely at any time of the way and of the rest after it: quarters of 240 clips to four standard deviations."""
+    begun = []
+    monkeypatch.setattr(flow_module, "travel", lambda stretches, begun_s, times: begun.append((stretches[0], begun_s)) or travel(stretches, begun_s, times))
+    for seed in range(240):
+        draw(bank, graph, seed, FlowConfig(rest=1.0, rest_s=1.0), frames=1)
+    shares = np.array([begun_s / stretch.total_s for stretch, begun_s in begun])
+    in_rest = np.array([(begun_s - stretch.moving_s) / stretch.rest_s for stretch, begun_s in begun if begun_s > stretch.moving_s])
+    assert shares.min() >= 0 and shares.max() <= 1 and 30 < len(in_rest) < 210
+    for values in (shares, in_rest):
+        quarters = np.histogram(values, 4, (0, 1))[0]
+        assert np.abs(quarters - len(values) / 4).max() < 4 * np.sqrt(len(values) * 3 / 16)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_way_worked_out_too_short_is_worked_out_longer(bank, graph, seed, monkeypatch):
+    """As if smoothing made every way a twentieth of the raw one's length at first: the clip is the same motion but for where the grid lies."""
+    usual = draw(bank, graph, seed, frames=100)
+    parts = []
+    monkeypatch.setattr(flow_module, "LEAST_SHRINKAGE", 20 * LEAST_SHRINKAGE)
+    monkeypatch.setattr(flow_module, "smooth_curve", lambda *arguments: parts.append(arguments[4]) or smooth_curve(*arguments))
+    again = draw(bank, graph, seed, frames=100)
+    assert len(parts) > 1 and all(longer[1] > shorter[1] for shorter, longer in pairwise(parts))
+    assert np.linalg.norm(again.joints_m - usual.joints_m, axis=-1).mean() < 0.002 and steps_mm(again.joints_m)[~in_pause(again.paused)].min() > 0.01
 
 
 def test_sources_are_the_nearest_of_the_rows_near_the_walk(bank, graph, monkeypatch):
@@ -260,11 +298,8 @@ def test_a_whole_walk_goes_from_pose_to_pose(bank, graph, seed):
 
 
 def test_whole_walks_between_near_twins():
-    """Every fifth pose again, twenty micrometres off here and there."""
-    rng, joints = np.random.default_rng(0), built_in_bank().joints_m
-    twins = joints[::5] + rng.choice(np.float32([-2e-5, 0, 2e-5]), joints[::5].shape, p=[0.2, 0.6, 0.2])
-    joints = np.concatenate([joints, twins])
-    bank = replace(built_in_bank(), joints_m=joints, source_row=np.arange(len(joints)), subject=np.zeros(len(joints), np.int32))
+    """Twenty micrometres apart, which single precision cannot tell where it matters."""
+    bank = with_near_twins(built_in_bank(), every=5, apart_m=2e-5)
     graph = graph_of(bank)
     for seed in range(60):
         flow = draw_whole(bank, graph, seed)
@@ -283,14 +318,22 @@ def test_a_whole_walk_at_another_rate_is_the_same_motion(bank, graph, fps):
 # How the issue wants clips to move, measured as seqgen measures real recordings.
 
 
+def even_seeds(num):
+    """Seeds whose first normal numbers, which the clips' speeds are made from, are spread as evenly as quantiles are: the numbers measured over clips then
+    differ by some 2 % from draw to draw, not by the 7 % that the 95th percentile of so many lognormal speeds does."""
+    normal = np.array([np.random.default_rng(seed).standard_normal() for seed in range(10 * num)])
+    order = np.argsort(normal)
+    return order[np.searchsorted(normal[order], ndtri((np.arange(num) + 0.5) / num)).clip(0, len(order) - 1)].tolist()
+
+
 @pytest.fixture(scope="module")
 def short_clips(large):
-    return [draw(*large, seed, FlowConfig(), frames=10) for seed in range(3000)]
+    return [draw(*large, seed, FlowConfig(), frames=10) for seed in even_seeds(1600)]
 
 
 @pytest.fixture(scope="module")
 def long_clips(large):
-    return [draw(*large, seed, FlowConfig(), frames=60) for seed in range(200)]
+    return [draw(*large, seed, FlowConfig(), frames=60) for seed in even_seeds(200)]
 
 
 def test_steps_are_spread_as_asked(short_clips):
@@ -301,9 +344,22 @@ def test_steps_are_spread_as_asked(short_clips):
     assert found.step_p95_mm == pytest.approx(5.45, rel=0.1)
 
 
-def test_hardly_a_step_is_frozen(short_clips, bank, graph):
+def test_steps_follow_what_is_asked_for(large):
+    """Half as fast and half as spread: median 0.6, mean 0.67, 95th percentile 1.28 mm. Eases and short ways spread the steps of every clip, which the law is set
+    against for the usual spread; where clips themselves are alike, that makes more of the fastest steps: a quarter."""
+    config = FlowConfig(median_step_mm=0.6, spread=0.46)
+    found = report([draw(*large, seed, config, frames=10) for seed in even_seeds(400)])
+    assert found.step_median_mm == pytest.approx(0.6, rel=0.15) and found.step_mean_mm == pytest.approx(0.6 * np.exp(0.46**2 / 2), rel=0.15)
+    assert found.step_p95_mm == pytest.approx(0.6 * np.exp(1.645 * 0.46), rel=0.25)
+
+
+def test_hardly_a_step_is_frozen(short_clips):
     assert report(short_clips).frozen_share < 0.005
-    assert report([draw(bank, graph, seed, FlowConfig(), frames=10) for seed in range(400)]).frozen_share < 0.005
+
+
+def test_hardly_a_step_is_frozen_on_banks_of_any_kind(bank, graph):
+    """1,350 steps: half a per cent of them are 6.75."""
+    assert report([draw(bank, graph, seed, FlowConfig(), frames=10) for seed in even_seeds(150)]).frozen_share < 0.005
 
 
 def test_clips_are_as_smooth_as_hands(long_clips):
@@ -314,10 +370,10 @@ def test_clips_are_as_smooth_as_hands(long_clips):
 
 def test_clips_stay_near_the_bank(long_clips, large):
     bank, graph = large
-    found = report(long_clips[:120], bank=pose_search(bank.joints_m), bank_spacing_m=graph.spacing_m)
+    found = report(long_clips[::2], bank=pose_search(bank.joints_m), bank_spacing_m=graph.spacing_m)
     assert found.bank_distance_mean < 0.7 and found.bank_distance_p99 < 2.2
 
 
 def test_clips_hardly_repeat_a_pose(long_clips):
     moving = [flow for flow in long_clips if not flow.paused.any()]
-    assert len(moving) > 30 and report(moving).distinct_share > 0.99
+    assert len(moving) > 20 and report(moving).distinct_share > 0.99

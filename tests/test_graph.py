@@ -1,12 +1,12 @@
 """The neighbour graph: neighbours by brute force, edges and groups by a slow twin, routes against Dijkstra, and the same bits whatever the threads."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from banks import bank_of, built_in_bank, curling_hands, graph_of, line_bank, random_curls, straight_hands, thinned_to_islands
+from banks import bank_of, built_in_bank, curling_hands, graph_of, line_bank, random_curls, straight_hands, thinned_to_islands, with_near_twins
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial.distance import cdist
@@ -24,16 +24,8 @@ BANKS = {
     "two surfaces": lambda: bank_of(np.concatenate([random_curls(200, low=0.0, high=0.3), random_curls(300, low=1.0, high=1.4)])),
     "islands": lambda: thinned_to_islands(1500),
     "line": line_bank,
-    "near twins": lambda: with_near_twins(built_in_bank(1000)),
+    "near twins": lambda: with_near_twins(built_in_bank(1000)),  # nearer than a float of a whole way's cost can tell
 }
-
-
-def with_near_twins(bank):
-    """Every tenth pose again, a micrometre off here and there: nearer than any float of a whole way's cost can tell."""
-    rng = np.random.default_rng(0)
-    twins = bank.joints_m[::10] + rng.choice(np.float32([-1e-6, 0, 1e-6]), (len(bank.joints_m[::10]), 21, 3), p=[0.02, 0.96, 0.02])
-    joints = np.concatenate([bank.joints_m, twins])
-    return replace(bank, joints_m=joints, source_row=np.arange(len(joints)), subject=np.zeros(len(joints), np.int32))
 
 
 @pytest.fixture(scope="module", params=BANKS)

@@ -11,6 +11,7 @@ from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline.cluster import Cluster
 from seqgen.pipeline.run import Progress, generate_dataset
+from seqgen.scene import background
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,15 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_photo_that_breaks_off_is_the_users_to_mend(tmp_path: Path, workers: int) -> None:
+def test_a_photo_that_breaks_off_is_the_users_to_mend(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen at once in a folder of some size; in a huge one when it is needed, in this process or in a worker."""
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.effect_noise((300, 300), 80).convert("RGB").save(photos / "a.jpg")
     (photos / "a.jpg").write_bytes((photos / "a.jpg").read_bytes()[:3000])
+    with pytest.raises(UserError, match="no readable image"):
+        generate_dataset(small_config(workers=workers, background={"folder": str(photos)}), tmp_path / "out")
+    monkeypatch.setattr(background, "CHECKED_PHOTOS", 0)
     with pytest.raises(UserError, match=r"a\.jpg: photo cannot be decoded"):
         generate_dataset(small_config(workers=workers, background={"folder": str(photos)}), tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.tar"))

@@ -16,7 +16,7 @@ from seqgen.hand import load_hand
 from seqgen.hand.anatomy import joint_axes
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.model import rest_joints_m
-from seqgen.scene.background import BUILT_IN_PHOTOS, MAX_PHOTO_PX, NUM_TEXTURES, BackgroundConfig, PhotoRef, decode_photo, draw_background, draw_texture, list_photos
+from seqgen.scene.background import BUILT_IN_PHOTOS, HALVES, MAX_PHOTO_PX, NUM_TEXTURES, BackgroundConfig, PhotoRef, decode_photo, draw_background, draw_texture, list_photos
 from seqgen.scene.light import LightConfig, draw_light
 from seqgen.scene.skin import ITA_RANGE_DEG, SkinConfig, ita_from_uniform, linear_rgb_from_lab, mottling, paint_skin, skin_map, tone_name
 from seqgen.scene.surface import surface_template
@@ -430,7 +430,7 @@ def test_the_patchs_speed_is_as_asked():
 
 
 def test_built_in_photos_decode_and_are_read_only():
-    for name in (*BUILT_IN_PHOTOS, "texture-03"):
+    for name in ("china-left", "flower-right", "texture-03"):
         pixels = decode_photo(name)
         assert pixels.dtype == np.uint8 and pixels.shape[2] == 3 and pixels.std() > 10
         with pytest.raises(ValueError, match="read-only"):
@@ -456,9 +456,11 @@ def test_splits_share_no_photo(tmp_path, counts, num_photos):
     for number in range(num_photos or 0):
         save_photo(tmp_path / f"{number}.png")
     photos = list_photos(BackgroundConfig(folder=str(tmp_path) if num_photos else None), split)
-    total = num_photos or len(BUILT_IN_PHOTOS) + NUM_TEXTURES
+    total = num_photos or len(BUILT_IN_PHOTOS) * len(HALVES) + NUM_TEXTURES
     assert set(photos) == {name for name in SPLITS if split.counts()[name]}
     assert sum(map(len, photos.values())) == total and all(photos.values())
+    if num_photos is None:
+        assert all(any(not photo.drawn for photo in chosen) for chosen in photos.values())
     for a, b in combinations(photos.values(), 2):
         assert not {photo.place for photo in a} & {photo.place for photo in b}
     for name, chosen in photos.items():

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterator
-from itertools import groupby, zip_longest
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from seqgen.dataset.index import IndexRow, read_index
@@ -33,11 +33,18 @@ class Dataset:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[HandSequence]:
-        for shard, rows in groupby(self.rows, key=lambda row: row.shard):
-            for sequence, row in zip_longest(read_shard(self._path(shard)), rows):
-                if sequence is None or row is None or sequence.key != row.key:
-                    raise self._disagreement(shard)
+        last = {row.shard: row.key for row in self.rows}
+        readers: dict[str, Iterator[HandSequence]] = {}  # a shard may go on where others of other splits end: open from its first row to its last
+        with ExitStack() as opened:
+            for row in self.rows:
+                if row.shard not in readers:
+                    readers[row.shard] = opened.enter_context(closing(read_shard(self._path(row.shard))))
+                sequence = next(readers[row.shard], None)
+                if sequence is None or sequence.key != row.key:
+                    raise self._disagreement(row.shard)
                 yield sequence
+                if row.key == last[row.shard] and next(readers[row.shard], None) is not None:
+                    raise self._disagreement(row.shard)
 
     def __getitem__(self, item: int | str) -> HandSequence:
         """The sequence at a position (from the end if negative) or of a key."""

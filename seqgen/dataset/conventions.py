@@ -8,6 +8,7 @@ from seqgen.skeleton import JOINT_NAMES, PALM_M, PARENTS, PART_ARM, PART_BACKGRO
 MANO_FINGERS = ("index", "middle", "pinky", "ring", "thumb")  # the order of MANO's 15 finger joints, three each
 SEGMENTS = ("proximal", "middle", "distal")
 THUMB_SEGMENTS = ("metacarpal", "proximal", "distal")
+FLESH_M = (-0.003, 0.035)  # the surface through which a joint counts as seen is nearer than the joint by at least and at most this
 
 
 def part_names() -> dict[int, str]:
@@ -21,13 +22,22 @@ def conventions() -> dict[str, Any]:
     return {
         "units": "metres, radians, seconds; a name that ends in _px is in pixels",
         "camera_axes": "x right, y down, z forward (OpenCV); camera_from_world maps world points into the camera",
+        "world_axes": "x right, y down (gravity), z forward",
+        "intrinsics": (
+            "perspective clips: the pinhole matrix K, px = (K X)_xy / (K X)_z; "
+            "weak_perspective clips (meta.camera.kind): [[s, 0, tx], [0, s, ty], [0, 0, 1]], px = s x + tx, s y + ty with x, y in the camera frame, whatever z"
+        ),
         "pixels": "pixel centres at integers: (0, 0) is the centre of the top left pixel",
         "depth": f"uint16, one count is {DEPTH_UNIT_M:g} m along z, sampled at the pixel's centre; 0 = nothing",
         "joints": list(JOINT_NAMES),
         "joint_parents": list(PARENTS),
-        "joints_visible": "the nearest surface at the joint's pixel belongs to a part that the joint connects",
+        "joints_visible": (
+            "the nearest surface at the joint's pixel (rounded, within the picture) belongs to a part that the joint connects, and lies along z from "
+            f"{-FLESH_M[0] * 1000:g} mm behind to {FLESH_M[1] * 1000:g} mm before the joint"
+        ),
         "parts": {str(label): name for label, name in part_names().items()},
         "hand_frame": f"origin at the wrist, y to the middle MCP, z out of the back of the hand, right-handed; {PALM_M * 1000:g} mm from wrist to middle MCP",
-        "hand_parameters": "MANO's: pose is axis-angle with the global rotation first, of a right hand; for a left hand those of the mirrored right hand",
+        "hand_parameters": "MANO's, of right hands: pose is axis-angle with the global rotation first, relative to the hand model's template (no mean pose is added)",
+        "hands": "right hands throughout; what comes from left hands was mirrored first",
         "weak_perspective": "scale (px/m), tx, ty (px): least squares of joints_px on root-relative camera-frame xy",
     }

@@ -76,8 +76,8 @@ def write_index(directory: Path, rows: Iterable[IndexRow]) -> None:
         raise ValueError("two rows of the index have the same id")
     columns = zip(*map(astuple, ordered), strict=True) if ordered else [()] * len(fields(IndexRow))
     table = pa.table([pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)], schema=_schema())
-    with written_aside(directory / INDEX_NAME) as aside:
-        pq.write_table(table, aside, compression="zstd")
+    with written_aside(directory / INDEX_NAME) as aside, open(aside, "xb") as file:  # pyarrow takes a path like exp:1/... for an address
+        pq.write_table(table, file, compression="zstd")
 
 
 def read_index(directory: Path) -> list[IndexRow]:
@@ -87,7 +87,8 @@ def read_index(directory: Path) -> list[IndexRow]:
 
     path = directory / INDEX_NAME
     try:
-        table = pq.read_table(path)
+        with open(path, "rb") as file:
+            table = pq.read_table(file)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: not a finished data set; run the generating command again") from None
     except (pa.ArrowException, OSError) as error:

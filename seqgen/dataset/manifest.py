@@ -1,7 +1,8 @@
 """`dataset.json`: what a data set is and is made of. Written last, so its presence says that the data set is whole.
 
     format          "seqgen"                   schema_version   1
-    config          what it was made with      config_hash      sha256 of it      seed
+    config          what it was made with      config_hash      sha256 of it, in canonical JSON      seed
+    identity        sha256 of config, assets and all else that decides the bytes: a run continues only what has its own
     counts          {sequences, frames, splits: {train: ...}}
     conventions     `seqgen.dataset.conventions`
     assets          [{kind, name, licence, source}]
@@ -20,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from seqgen.config import config_digest
 from seqgen.dataset.conventions import conventions
 from seqgen.dataset.index import INDEX_NAME
 from seqgen.dataset.shards import ShardRecord
@@ -48,6 +50,7 @@ class Manifest:
 
     config: dict[str, Any]
     config_hash: str
+    identity: str
     seed: int
     counts: dict[str, Any]
     conventions: dict[str, Any]
@@ -59,7 +62,7 @@ class Manifest:
 
 def build_manifest(
     config: dict[str, Any],
-    config_hash: str,
+    identity: str,
     *,
     seed: int,
     frames: int,
@@ -68,12 +71,12 @@ def build_manifest(
     shards: Sequence[ShardRecord],
     run: dict[str, Any],
 ) -> Manifest:
-    """The manifest of a data set whose clips have `frames` frames."""
+    """The manifest of a data set whose clips have `frames` frames. `identity` is what `claim_folder` was given."""
     splits: Counter[str] = Counter()
     for shard in shards:
         splits[shard.split] += shard.sequences
     counts = {"sequences": splits.total(), "frames": splits.total() * frames, "splits": dict(splits)}
-    return Manifest(config, config_hash, seed, counts, conventions(), tuple(assets), left_out, tuple(shards), run)
+    return Manifest(config, config_digest(config), identity, seed, counts, conventions(), tuple(assets), left_out, tuple(shards), run)
 
 
 def describe_machine() -> dict[str, Any]:
@@ -109,7 +112,9 @@ def read_manifest(directory: Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} is missing: not a data set, or not finished; run the generating command again") from None
-    except ValueError as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} was not written by seqgen")
@@ -122,6 +127,9 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
     """The record of a file of our schema version."""
     try:
         values = {field.name: content[field.name] for field in fields(Manifest)}
+        for name, kind in {"config": dict, "config_hash": str, "identity": str, "counts": dict}.items():
+            if not isinstance(values[name], kind):
+                raise TypeError(f"{name} is {values[name]!r}")
         assets, shards = (tuple(record(**entry) for entry in content[name]) for name, record in (("assets", Asset), ("shards", ShardRecord)))
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error

@@ -25,23 +25,31 @@ NOTHING_COLOUR, PAPER_COLOUR, INK_COLOUR = (24, 26, 30), (14, 15, 18), (205, 210
 # From far to near: dark blue over green to dark red, evenly spaced.
 DEPTH_COLOURS = ((48, 18, 99), (66, 92, 214), (48, 155, 249), (27, 208, 205), (70, 241, 138), (164, 252, 60), (226, 220, 56), (253, 161, 48), (240, 91, 18), (170, 22, 3))
 GAP, CAPTION_HEIGHT, SMOOTHING = 4, 24, 3
+MAX_SIDE = 2000  # pixels of a tile's height, and of a GIF's sides
+SHORTEST_MS, LONGEST_MS, MAX_STILL_MS = 20, 5000, 600_000  # a GIF counts to 655 s, and Pillow adds up frames that do not differ
 
 
 def contact_sheet(sequences: Iterable[HandSequence], *, columns: int = 6, tile_width: int = 192) -> Image.Image:
-    """All sequences below each other, `columns` frames of each (its first, its last and evenly between), pictures scaled to `tile_width`."""
-    blocks = [_block(sequence, columns, tile_width) for sequence in sequences]
+    """All sequences below each other, `columns` frames of each (its first, its last and evenly between), pictures scaled to `tile_width` or less."""
+    blocks = [_block(sequence, columns, _fitting_width([sequence], tile_width, MAX_SIDE)) for sequence in sequences]
     return _stack([_stack(rows, GAP, across=False) for rows in blocks], 3 * GAP, across=False, border=2 * GAP)
 
 
 def animated_gif(sequences: Sequence[HandSequence], *, tile_width: int = 160) -> bytes:
-    """An endless GIF, at the clips' own speed: one row a sequence with colour and skeleton, depth, and parts. Shorter clips start again."""
+    """An endless GIF, at the clips' own speed: one row a sequence with colour and skeleton, depth, and parts. Shorter clips start again.
+
+    Tiles are narrower than `tile_width` where the rows would not fit in MAX_SIDE; a frame is shown for SHORTEST_MS to LONGEST_MS.
+    """
+    gaps = (GAP + 1) * (len(sequences) + 1)  # and a pixel a row for rounding
+    tile_width = min(_fitting_width(sequences, tile_width, MAX_SIDE - gaps), (MAX_SIDE - 4 * GAP) // 3)
     clips = [list(zip(*_tiles(sequence, range(len(sequence.rgb)), tile_width), strict=True)) for sequence in sequences]
     frames = [
         _stack([_stack(clip[number % len(clip)], GAP, across=True) for clip in clips], GAP, across=False, border=GAP)
         for number in range(max(map(len, clips)))
     ]
+    duration_ms = round(np.clip(1000 / sequences[0].meta["fps"], SHORTEST_MS, max(SHORTEST_MS, min(LONGEST_MS, MAX_STILL_MS // len(frames)))))
     stream = io.BytesIO()
-    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 / sequences[0].meta["fps"]), loop=0)
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=duration_ms, loop=0)
     return stream.getvalue()
 
 
@@ -94,6 +102,12 @@ def _block(sequence: HandSequence, columns: int, tile_width: int) -> list[Image.
     frames = np.unique(np.linspace(0, len(sequence.rgb) - 1, columns).round().astype(int)).tolist()
     rows = [_stack(tiles, GAP, across=True) for tiles in _tiles(sequence, frames, tile_width)]
     return [_caption(_describe(sequence, frames), rows[0].width), *rows]
+
+
+def _fitting_width(sequences: Sequence[HandSequence], tile_width: int, height: int) -> int:
+    """`tile_width`, or what is left of it when the tiles below each other have to fit in `height`."""
+    across_one = sum(sequence.meta["size"][1] / sequence.meta["size"][0] for sequence in sequences)  # their height for a tile one pixel wide
+    return max(1, min(tile_width, int(height / across_one)))
 
 
 def _tiles(sequence: HandSequence, frames: Iterable[int], tile_width: int) -> tuple[list[Image.Image], list[Image.Image], list[Image.Image]]:

@@ -1,6 +1,6 @@
 """A folder while a data set is made in it: whose it is, which shards are durable, how to continue or start anew.
 
-    DIR/.progress/config.json            {config, config_hash}: written before anything else
+    DIR/.progress/config.json            {config, identity}: written before anything else
     DIR/.progress/<shard>.json           {shard: ShardRecord, rows: [IndexRow]}: written when the shard is durable
     DIR/shards/.<shard>.partial-...      half a shard of a killed run: swept up by the next one
 
@@ -8,6 +8,7 @@ The order is: claim, shards with their records, index, manifest, and then the pr
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from seqgen.files import PARTIAL_GLOB, file_digest, write_json
 
 PROGRESS_FOLDER = ".progress"
 CLAIM_NAME = "config.json"
+PREVIEW_NAMES = ("preview.png", "preview.gif")  # what `seqgen preview` leaves beside a data set
 Claim = Literal["new", "unfinished", "finished"]
 
 
@@ -33,17 +35,26 @@ class FinishedShard:
     rows: tuple[IndexRow, ...]
 
 
-def claim_folder(directory: Path, config: dict[str, Any], config_hash: str, *, overwrite: bool = False) -> Claim:
-    """Makes the folder ours for this config and says how far it is. `config_hash` decides; `config` serves to name the difference.
+def claim_folder(directory: Path, config: dict[str, Any], identity: str, *, overwrite: bool = False) -> Claim:
+    """Makes the folder ours for this config and says how far it is. `identity` (a hash of all that decides the bytes) decides; `config` names the difference.
 
-    Refused: a folder with other files, and one with a data set of another config. `overwrite` removes a data set (and nothing else) first.
+    Refused: a folder with other files, one with a data set of another config, and a place where none can be made. `overwrite` removes a data set (and its
+    previews, nothing else) first.
     """
+    try:
+        return _claim(directory, config, identity, overwrite=overwrite)
+    except OSError as error:
+        reason = "a link to nothing" if os.path.islink(directory) and not os.path.exists(directory) else error.strerror or str(error)
+        raise UserError(f"{directory}: no place for a data set ({reason}); choose another --out") from error
+
+
+def _claim(directory: Path, config: dict[str, Any], identity: str, *, overwrite: bool) -> Claim:
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
-        return _claim_anew(directory, config, config_hash)
+        return _claim_anew(directory, config, identity)
     owner = _owner(directory)
     if overwrite:
-        return _claim_anew(directory, config, config_hash)
-    if owner["config_hash"] != config_hash:
+        return _claim_anew(directory, config, identity)
+    if owner["identity"] != identity:
         raise UserError(f"{directory} holds a data set of another config ({_difference(owner['config'], config)}); choose another --out, or give --overwrite")
     if (directory / MANIFEST_NAME).exists():
         return _finished(directory)
@@ -71,12 +82,12 @@ def clear_progress(directory: Path) -> None:
     shutil.rmtree(directory / PROGRESS_FOLDER, ignore_errors=True)
 
 
-def _claim_anew(directory: Path, config: dict[str, Any], config_hash: str) -> Claim:
+def _claim_anew(directory: Path, config: dict[str, Any], identity: str) -> Claim:
     """Old records go first, then the claim is replaced, then the old data set goes: killed anywhere between, the folder is known as ours and no old shard as new."""
     for record in (directory / PROGRESS_FOLDER).glob("*.tar.json"):
         record.unlink()
-    write_json(directory / PROGRESS_FOLDER / CLAIM_NAME, {"config": config, "config_hash": config_hash})
-    for name in (MANIFEST_NAME, INDEX_NAME):
+    write_json(directory / PROGRESS_FOLDER / CLAIM_NAME, {"config": config, "identity": identity})
+    for name in (MANIFEST_NAME, INDEX_NAME, *PREVIEW_NAMES):
         (directory / name).unlink(missing_ok=True)
     _sweep(directory)
     return "new"
@@ -92,20 +103,22 @@ def _finished(directory: Path) -> Claim:
 
 
 def _owner(directory: Path) -> dict[str, Any]:
-    """The config and hash of the data set in a folder that is not empty: its manifest's, else its claim's."""
+    """The config and identity of the data set in a folder that is not empty: its manifest's, else its claim's."""
     if not directory.is_dir():
         raise UserError(f"{directory} is a file; choose another --out")
     if (directory / MANIFEST_NAME).exists():
         manifest = read_manifest(directory)
-        return {"config": manifest.config, "config_hash": manifest.config_hash}
+        return {"config": manifest.config, "identity": manifest.identity}
     path = directory / PROGRESS_FOLDER / CLAIM_NAME
     try:
         claim = json.loads(path.read_text(encoding="utf-8"))
-        return {"config": claim["config"], "config_hash": claim["config_hash"]}
+        if not isinstance(claim["config"], dict) or not isinstance(claim["identity"], str):
+            raise TypeError("config or identity is of another kind")
+        return {"config": claim["config"], "identity": claim["identity"]}
     except (FileNotFoundError, NotADirectoryError):
         names = sorted(entry.name for entry in directory.iterdir())
         raise UserError(f"{directory} holds other files ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) and no data set; choose an empty folder with --out") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); remove the folder or choose another --out") from error
 
 
@@ -146,7 +159,7 @@ def _read_record(path: Path) -> FinishedShard | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return FinishedShard(ShardRecord(**content["shard"]), tuple(IndexRow(**row) for row in content["rows"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -15,7 +15,7 @@ DEPTH_UNIT_M = 1e-4  # depth pictures count tenths of a millimetre
 class Labels:
     """What is exactly known of each frame. Camera frame: OpenCV, metres; joints: the canonical 21 (`seqgen.skeleton`).
 
-    `pose`, `betas`, `translation_m` are MANO-type parameters whose hand has its joints at `joints_m`; for a left hand, those of the mirrored right hand.
+    `pose`, `betas`, `translation_m` are MANO-type parameters of a right hand that has its joints at `joints_m`; `pose` is relative to the model's template.
     `weak_perspective`: scale (px/m), tx, ty (px), least squares of `joints_px` on root-relative xy.
     `flow_joints_m`: the motion the hand was asked to follow, hand frame, 95 mm palm; `flow_source`: row of the source file nearest to it.
     The last two are None where the bank's licence forbids copies.

@@ -173,7 +173,9 @@ def hand_digest(model: HandModel) -> str:
     return arrays_digest(model.template_m, model.pose_directions, model.joint_regressor, model.skinning_weights, model.tip_vertices)
 
 
-def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path, *, layers: Depth = 4) -> PoseEncoder:
+def load_encoder(
+    model: HandModel, bank_name: str, bank_digest: str, joints_m: Float32[Array, "rows 21 3"], cache: Path, *, layers: Depth = 4, say: Callable[[str], None] = log.info
+) -> PoseEncoder:
     """The encoder for a hand and a bank: the shipped one for the open hand and the built-in bank, else one trained once and kept in the cache.
 
     Four layers start from the shipped ones where the hand is the open one; seven start anew.
@@ -184,10 +186,11 @@ def load_encoder(model: HandModel, bank_name: str, bank_digest: str, joints_m: F
     num_steps = NUM_STEPS if shipped is None else NUM_STEPS // 3
     origin = [hand_digest(model), bank_digest, str(num_steps), "" if shipped is None else file_digest(SHIPPED)] + ["7 layers"] * (layers == 7)
     path = cache / f"encoder-v{VERSION}-{arrays_digest(np.array(origin))[:32]}.safetensors"
-    if not path.exists():
-        log.info("training the pose encoder for %s and %s, once", model.name, bank_name)
-        encoder = train_encoder(model, joints_m, num_steps=num_steps, layers=layers, start=shipped)
-        write_encoder(encoder, path)
+    try:
+        return read_encoder(path)
+    except UserError:  # not there, or damaged: both are mended alike
+        say(f"training the pose encoder for the {model.name} hand and {bank_name}, once; about half a minute")
+    write_encoder(train_encoder(model, joints_m, num_steps=num_steps, layers=layers, start=shipped), path)
     return read_encoder(path)
 
 

@@ -3,10 +3,10 @@
 Plain arrays and small records, so that Ray can share them between the workers of a node.
 """
 
-import json
 import logging
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +54,11 @@ class Assets:
     def licences(self) -> list[Asset]:
         """What the data set shows or follows, with licences, for its manifest."""
         bank = next(iter(self.poses.values())).bank
-        photos = {(photo.licence, photo.source): photo for chosen in self.photos.values() for photo in chosen}
+        photos = Counter((photo.licence, photo.source) for photo in {photo for chosen in self.photos.values() for photo in chosen})
         return [
             Asset("poses", bank.name, bank.licence, bank.name),
-            Asset("hand", self.hand.name, self.hand.licence, self.hand.name),
-            *(Asset("background", photo.name, licence, source) for (licence, source), photo in sorted(photos.items())),
+            Asset("hand", self.hand.name, self.hand.licence, self.hand.provenance),
+            *(Asset("background", f"{count} picture{'s' * (count > 1)}", licence, source) for (licence, source), count in sorted(photos.items())),
         ]
 
 
@@ -73,13 +73,13 @@ def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info)
         part = bank if len(rows) == len(bank) else bank.subset(rows)
         poses[name] = PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split", say=say))
     chosen = config.hand.encoder
-    encoder = read_encoder(Path(chosen)) if chosen else load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder())
+    encoder = read_encoder(Path(chosen)) if chosen else load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder(), say=say)
     state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source
     return Assets(poses, hand, state, photos, store_flow, _digest(bank, hand, state, photos))
 
 
 def _digest(bank: PoseBank, hand: HandModel, encoder: dict[str, Array], photos: dict[SplitName, list[PhotoRef]]) -> str:
-    names = {split: [photo.name for photo in chosen] for split, chosen in photos.items()}
-    arrays = [hand.template_m, hand.shape_directions, hand.pose_directions, hand.skinning_weights, hand.joint_regressor, *encoder.values()]
-    return config_digest({"bank": bank.digest, "hand": arrays_digest(*arrays), "photos": json.dumps(names)})
+    pictures = {split: [(photo.name, photo.bytes) for photo in chosen] for split, chosen in photos.items()}
+    arrays = [value for value in (getattr(hand, field.name) for field in fields(hand)) if isinstance(value, np.ndarray)]
+    return config_digest({"bank": bank.digest, "hand": arrays_digest(*arrays), "encoder": arrays_digest(*encoder.values()), "photos": pictures})

@@ -8,6 +8,7 @@ A shard is a pure function of config and plan, so a retry gives the same bytes.
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,6 +36,9 @@ class ShardWorker:
         self.config, self.directory = config, Path(directory)
         with one_thread():
             self.sources = open_sources(assets, config)
+
+    def ready(self) -> None:
+        """Answers once the worker runs and has its sources."""
 
     def make(self, plan: ShardPlan) -> FinishedShard:
         with one_thread():
@@ -69,8 +73,8 @@ class Cluster:
             else:
                 store = OBJECT_STORE_BYTES + 2 * self.assets_bytes
                 ray.init(num_cpus=self.num_workers, include_dashboard=False, object_store_memory=store, _node_ip_address="127.0.0.1", **quiet)
-        except ConnectionError as error:
-            raise UserError(f"RAY_ADDRESS {address}: no Ray cluster answers there: {error}") from None
+        except (ConnectionError, ValueError) as error:
+            raise UserError(f"RAY_ADDRESS {address}: no Ray cluster answers there: {str(error).splitlines()[0]}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,27 +86,47 @@ class Cluster:
         """Finished shards as they come, in any order."""
         import ray
 
-        actor = ray.remote(num_cpus=1)(ShardWorker)
-        shared = ray.put(assets)
-        start = lambda: actor.remote(shared, config, str(directory))  # noqa: E731
-        waiting, tries, running = list(plans)[::-1], dict.fromkeys(plans, 0), {}
-        idle = [start() for _ in range(min(self.num_workers, len(plans)))]
-        while waiting or running:
-            while idle and waiting:
-                plan, worker = waiting.pop(), idle.pop()
-                tries[plan] += 1
-                running[worker.make.remote(plan)] = (plan, worker)
-            (done, *_), _ = ray.wait(list(running), num_returns=1)
-            plan, worker = running.pop(done)
+        actor, shared = ray.remote(num_cpus=1)(ShardWorker), ray.put(assets)
+        waiting, tries, jobs = list(plans)[::-1], dict.fromkeys(plans, 0), {}
+
+        def start_worker() -> None:
+            worker = actor.remote(shared, config, str(directory))
+            jobs[worker.ready.remote()] = (None, worker)  # a worker that finds no free core must hold no shard
+
+        for _ in range(min(self.num_workers, len(plans))):
+            start_worker()
+        while waiting or any(plan for plan, _ in jobs.values()):
+            (done, *_), _ = ray.wait(list(jobs), num_returns=1)
+            plan, worker = jobs.pop(done)
             try:
-                yield ray.get(done)
-                idle.append(worker)
+                result = ray.get(done)
             except ray.exceptions.RayActorError:
                 self.failures += 1
-                if tries[plan] == MAX_TRIES:
+                if (tries[plan] if plan else self.failures) >= MAX_TRIES:
                     raise
-                log.warning("a worker died making %s; trying again", plan.name)
-                waiting.append(plan)
-                idle.append(start())
+                log.warning("a worker died%s; starting another", f" making {plan.name}" if plan else "")
+                waiting += [plan] if plan else []
+                start_worker()
+                continue
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from error
+            if plan:
+                yield result
+            if waiting:
+                plan = waiting.pop()
+                tries[plan] += 1
+                jobs[worker.make.remote(plan)] = (plan, worker)
+
+
+def check_address() -> None:
+    """Refuses at once a RAY_ADDRESS that Ray would try for minutes."""
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    if address in ("", "auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in address:
+        raise UserError(f"RAY_ADDRESS {address}: expected host:port of a running cluster's head, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"RAY_ADDRESS {address}: nothing answers there ({error}); start a cluster, or unset RAY_ADDRESS to work on this machine alone") from None

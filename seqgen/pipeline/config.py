@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from seqgen.config import Section
 from seqgen.poses.bank import PosesConfig
@@ -14,7 +14,7 @@ from seqgen.scene.skin import SkinConfig
 from seqgen.scene.view import CameraConfig
 from seqgen.splits import SplitConfig
 
-RUN_ONLY = ("workers",)  # changes how a data set is made, not what is in it
+RUN_ONLY = {"workers": True, "output": {"preview"}}  # change how a data set is made, not what is in it
 
 
 class ClipConfig(Section):
@@ -52,7 +52,7 @@ class HandConfig(Section):
 class RenderConfig(Section):
     renderer: Literal["warp", "pyrender"] = "warp"
     """warp: our kernels, CPU and CUDA; pyrender: OpenGL, the independent check"""
-    samples: Literal[1, 2] = 2
+    samples: int = Field(2, ge=1, le=2)
     """colour samples along each side of a pixel"""
 
 
@@ -73,7 +73,7 @@ class OutputConfig(Section):
 class GenerateConfig(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     """with the config and a sequence's index, all that its content depends on"""
-    sequences: PositiveInt = 100
+    sequences: int = Field(100, ge=1, le=10**8)
     """how many clips"""
     workers: int | None = Field(None, ge=0, le=100_000)
     """Ray workers of one core each; 0: in this process, without Ray; none: one for each core"""
@@ -98,6 +98,14 @@ class GenerateConfig(Section):
             update_share(self.flow.alpha, self.flow.steps or self.clip.frames, where="flow")
         return self
 
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> "GenerateConfig":
+        if self.render.renderer == "pyrender" and self.device == "cuda":
+            raise ValueError("render.renderer = pyrender draws on the CPU; device = cuda goes with warp")
+        if self.poses.bank == "built-in" and self.poses.side == "left":
+            raise ValueError("poses.side = left goes with a file of left hands; the built-in bank holds right ones")
+        return self
+
     def content(self) -> dict[str, Any]:
         """The part of the config that decides what the data set holds, as plain JSON values."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in RUN_ONLY}
+        return self.model_dump(mode="json", exclude=RUN_ONLY)

@@ -83,7 +83,8 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     rng = stream(config.seed, index, "camera")
     view = draw_view(config.camera, **timing, rng=rng)
     turned = pose_hand(rotations, betas, view, np.zeros((clip.frames, 3)), sources)
-    placement = place_hand(config.camera, view, turned.vertices_m.astype(float), size=clip.size, fps=timing["fps"], rng=rng)
+    outline = sources.template.closed(turned.vertices_m).astype(float)
+    placement = place_hand(config.camera, view, outline, size=clip.size, fps=timing["fps"], rng=rng)
     hand = pose_hand(rotations, betas, view, placement.wrist_m, sources)
 
     light = draw_light(config.light, **timing, rng=stream(config.seed, index, "light"))

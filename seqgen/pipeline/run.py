@@ -13,6 +13,7 @@ from seqgen.dataset.index import write_index
 from seqgen.dataset.manifest import build_manifest, describe_machine, write_manifest
 from seqgen.dataset.progress import FinishedShard, claim_folder, clear_progress, finished_shards, record_shard
 from seqgen.pipeline.assets import Assets, gather_assets
+from seqgen.pipeline.cluster import Cluster, check_address, make_shards_in_process
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.plan import ShardPlan, plan_shards
 from seqgen.pipeline.process import one_thread
@@ -48,6 +49,8 @@ def generate_dataset(
     began = datetime.now(UTC)
     if config.render.renderer != "warp" or config.device != "cpu":
         load_renderer(config.render.renderer, device=config.device)  # refuses here, before any work, what the workers would refuse
+    if num_workers(config):
+        check_address()
     with one_thread():
         assets = gather_assets(config, say)
     identity = config_digest({"config": config.content(), "assets": assets.digest})
@@ -75,8 +78,6 @@ def num_workers(config: GenerateConfig) -> int:
 
 def _make_shards(plans: list[ShardPlan], assets: Assets, config: GenerateConfig, directory: Path, say: Callable[[str], None]) -> Iterator[tuple[FinishedShard, int]]:
     """Finished shards as they come, each with the number of workers that had died by then."""
-    from seqgen.pipeline.cluster import Cluster, make_shards_in_process
-
     workers = min(num_workers(config), len(plans))
     if workers == 0:
         yield from ((done, 0) for done in make_shards_in_process(plans, assets, config, directory))
@@ -92,7 +93,8 @@ def _finish(directory: Path, config: GenerateConfig, identity: str, assets: Asse
     write_index(directory, [row for done in finished for row in done.rows])
     run = {**describe_machine(), "began": began.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds"), "workers": num_workers(config)}
     shards = [done.shard for done in finished]
-    left_out = {} if assets.store_flow else dict.fromkeys(("flow_joints_m", "flow_source"), assets.licences()[0].licence)
+    why = assets.licences()[0].licence if config.labels.flow_source is None else "not asked for: labels.flow_source = false"
+    left_out = {} if assets.store_flow else dict.fromkeys(("flow_joints_m", "flow_source"), why)
     manifest = build_manifest(config.content(), identity, seed=config.seed, frames=config.clip.frames, assets=assets.licences(), left_out=left_out, shards=shards, run=run)
     write_manifest(directory, manifest)
     clear_progress(directory)

@@ -28,7 +28,7 @@ def load_built_in_bank(num_rows: int) -> PoseBank:
         poses = synthesise_poses(num_rows, seed=BUILT_IN_SEED)
         return {"joints_m": poses.joints_m, "subject": poses.subject}
 
-    arrays = cached_arrays(folder, synthesise)
+    arrays = cached_arrays(folder, ("joints_m", "subject"), synthesise)
     return build_bank(Annotations("built-in", "CC0-1.0", True, arrays["joints_m"], np.array(arrays["subject"])))
 
 

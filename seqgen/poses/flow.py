@@ -111,7 +111,8 @@ def draw_whole_walk(bank: PoseBank, graph: NeighbourGraph, config: FlowConfig, *
 
 def draw_speed(config: FlowConfig, rng: np.random.Generator) -> float:
     """A clip's speed, metres of mean joint displacement a second."""
-    deviation = np.clip(rng.standard_normal(), -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    while abs(deviation := rng.standard_normal()) > MOST_DEVIATIONS:
+        pass
     return PACE * 1e-3 * FULL_SPEED_FPS * config.median_step_mm * float(np.exp(TAIL * config.spread * deviation))
 
 

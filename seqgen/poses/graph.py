@@ -99,9 +99,9 @@ def load_graph(bank: PoseBank, cache: Path, *, where: str, say: Callable[[str], 
     if len(bank) <= NUM_NEIGHBOURS:
         raise UserError(f"{where}: {len(bank)} distinct poses are fewer than the {NUM_NEIGHBOURS + 1} that a walk needs")
     folder = cache / f"graph-v{VERSION}-k{NUM_NEIGHBOURS}-f{NUM_FORESTS}-{bank.digest[:32]}"
-    arrays = cached_arrays(folder, lambda: build_graph(bank.joints_m.reshape(len(bank), -1), where=where, say=say))
-    names = {field.name for field in fields(NeighbourGraph)}
-    if arrays.keys() != names or len(arrays["neighbours"]) != len(bank):
+    names = tuple(field.name for field in fields(NeighbourGraph))
+    arrays = cached_arrays(folder, names, lambda: build_graph(bank.joints_m.reshape(len(bank), -1), where=where, say=say))
+    if len(arrays["neighbours"]) != len(bank):
         raise UserError(f"{folder}: not the graph of {where}; remove the folder, it will be built again")
     return NeighbourGraph(**arrays)
 

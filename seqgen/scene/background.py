@@ -1,13 +1,15 @@
 """Photos behind the hand: a folder of the user's (VOC2012's layout too) or the built-in ones, and the patch of one that moves through a clip.
 
-Built in: scikit-learn's two sample photos (CC-BY 2.0, attribution carried along) and procedural textures. The splits share no photo.
+Built in: scikit-learn's two sample photos (CC-BY 2.0, attribution carried along), each cut in two halves so that every split has some, and procedural
+textures. The splits share no photo, or of the built-in ones no half.
 """
 
 import hashlib
 import importlib.util
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +27,14 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 NUM_TEXTURES = 16
 TEXTURE_SIZE = (480, 360)
 MAX_PHOTO_PX = 1600
+CHECKED_PHOTOS = 2000
 TAKEN_SHARE = 0.35  # of clips that are sure to have a photo behind them where there are any, however many textures there are
 BUILT_IN_PHOTOS = {  # with whom to name
     "china": "photo by danielbuechele, flickr.com/photos/danielbuechele/6061409035, in scikit-learn",
     "flower": "photo by vultilion, flickr.com/photos/vultilion/6056698931, in scikit-learn",
 }
+
+HALVES = ("left", "right")
 
 log = logging.getLogger(__name__)
 
@@ -52,23 +57,27 @@ class PhotoRef:
     licence: str
     source: str
     drawn: bool = False
+    bytes: int = 0  # of the file
 
 
 def list_photos(config: BackgroundConfig, split: SplitConfig) -> dict[SplitName, list[PhotoRef]]:
     """The photos of each split in use. A UserError when a folder holds no readable one."""
     if config.folder is None:
-        photos = [PhotoRef(name, name, "CC-BY-2.0", source) for name, source in BUILT_IN_PHOTOS.items()]
-        photos += [PhotoRef(f"texture-{n:02d}", f"texture-{n:02d}", "CC0-1.0", "drawn by seqgen", drawn=True) for n in range(NUM_TEXTURES)]
-    else:
-        photos = _folder_photos(Path(config.folder))
-    return _held_apart(photos, split)
+        halves = [(f"{name}-{half}", source) for name, source in BUILT_IN_PHOTOS.items() for half in HALVES]
+        taken = [PhotoRef(name, name, "CC-BY-2.0", source) for name, source in halves]
+        drawn = [PhotoRef(f"texture-{n:02d}", f"texture-{n:02d}", "CC0-1.0", "drawn by seqgen", drawn=True) for n in range(NUM_TEXTURES)]
+        taken, drawn = _held_apart(taken, split), _held_apart(drawn, split)
+        return {name: taken[name] + drawn[name] for name in taken}
+    return _held_apart(_folder_photos(Path(config.folder)), split)
 
 
 @lru_cache(maxsize=32)
 def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
     """The sRGB pixels of a photo, read-only; at most 1,600 pixels wide or high."""
-    if place in BUILT_IN_PHOTOS:
-        pixels = _decode_file(str(_sample_photos() / f"{place}.jpg"))
+    name, _, half = place.rpartition("-")
+    if name in BUILT_IN_PHOTOS:
+        whole = _decode_file(str(_sample_photos() / f"{name}.jpg"))
+        pixels = np.array_split(whole, 2, axis=1)[HALVES.index(half)]
     elif place.startswith("texture-") and not Path(place).exists():
         pixels = draw_texture(np.random.default_rng(int(place.removeprefix("texture-"))))
     else:
@@ -139,19 +148,29 @@ def _folder_photos(folder: Path) -> list[PhotoRef]:
     if not root.is_dir():
         raise UserError(f"background.folder {folder}: no such folder")
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    photos = [PhotoRef(str(path.relative_to(root)), str(path), "not stated", "the user's folder") for path in files if _readable(path)]
+    photos = [PhotoRef(str(path.relative_to(root)), str(path), "not stated", "the user's folder", bytes=path.stat().st_size) for path in _readable(files)]
     if not photos:
         raise UserError(f"background.folder {folder}: holds no readable image ({', '.join(sorted(SUFFIXES))})")
     return photos
 
 
-def _readable(path: Path) -> bool:
+def _readable(files: list[Path]) -> list[Path]:
+    """The files that hold a picture; those that do not are named. Up to CHECKED_PHOTOS are decoded, at low resolution, so that a cut-off one shows now."""
+    with ThreadPoolExecutor() as pool:
+        good = list(pool.map(partial(_is_picture, decode=len(files) <= CHECKED_PHOTOS), files))
+    for path in (path for path, ok in zip(files, good, strict=True) if not ok):
+        log.warning("%s: not a readable image, left out", path)
+    return [path for path, ok in zip(files, good, strict=True) if ok]
+
+
+def _is_picture(path: Path, *, decode: bool) -> bool:
     try:
         with Image.open(path) as image:
-            image.verify()
+            if decode:
+                image.draft("RGB", (64, 64))
+                image.load()
         return True
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        log.warning("%s: not a readable image, left out", path)
         return False
 
 

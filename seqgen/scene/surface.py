@@ -23,10 +23,14 @@ class SurfaceTemplate:
     wrist_loop: Int32[Array, "loop"]
     corners_of_vertex: csr_matrix  # (vertices, faces): 1 where the face touches the vertex
 
+    def closed(self, vertices_m: Float32[Array, "frames vertices 3"]) -> Float32[Array, "frames closed 3"]:
+        """Posed vertices of the model, followed by those of the dome."""
+        return np.concatenate([vertices_m, dome_vertices(vertices_m, self.wrist_loop)], 1) if len(self.wrist_loop) else vertices_m
+
     def surface(self, vertices_m: Float32[Array, "frames vertices 3"], colours: Float32[Array, "vertices 3"]) -> Surface:
         """The drawable surface of posed vertices of the model, painted with linear albedo."""
+        vertices_m = self.closed(vertices_m)
         if len(self.wrist_loop):
-            vertices_m = np.concatenate([vertices_m, dome_vertices(vertices_m, self.wrist_loop)], 1)
             colours = np.concatenate([colours, colours[dome_sources(self.wrist_loop)]])
         return Surface(vertices_m, self.normals(vertices_m), self.faces, self.corner_parts, self.corner_weights, colours)
 

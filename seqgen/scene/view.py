@@ -19,7 +19,7 @@ Array = np.ndarray
 Viewpoint = Literal["third_person", "egocentric"]
 NOMINAL_DISTANCE_M = 0.5  # of the wrist in a weak-perspective camera, which cannot know it
 PLACING_ROUNDS, PLACED_PX = 40, 0.01  # at most so many corrections, fewer when the box is this near to the drawn one
-NEAREST_M = 0.1  # no part of the hand is placed nearer to a pinhole than this
+NEAREST_M, FARTHEST_M = 0.1, 6.0  # no part of the hand is placed nearer to a pinhole than the one, no wrist farther than the other: depth pictures hold 6.5 m
 FOREARM_CONE_RAD = np.radians(50.0)  # no clip starts with the camera this near to the forearm's axis
 
 
@@ -28,7 +28,7 @@ class CameraConfig(Section):
     """perspective: a pinhole with a drawn field of view; weak_perspective: scale and shift alone, as in the SeqHAND paper"""
     egocentric: float = Field(0.5, ge=0, le=1)
     """share of clips seen from the hand owner's own head; the others are seen from anywhere"""
-    fov_deg: interval(5.0, 150.0) = (30.0, 60.0)
+    fov_deg: interval(5.0, 150.0) = (15.0, 45.0)
     """field of view across the shorter side, least and most (perspective)"""
     outline: interval(0.02, 1.0) = (0.45, 0.72)
     """longer side of the hand's outline, as a share of the shorter side of the picture, least and most"""
@@ -100,7 +100,7 @@ def _place_pinhole(outlines: Array, extents: Array, middles: Array, fov: float, 
         box_middle, box_extent = (low + high) / 2, (high - low).max(1)
         if np.abs(box_extent - extents).max() < PLACED_PX and np.abs(box_middle - middles).max() < PLACED_PX:
             break
-        wrist[:, 2] = np.maximum(wrist[:, 2] * np.sqrt(np.clip(box_extent / extents, 0.5, 2.0)), nearest_m)
+        wrist[:, 2] = np.clip(wrist[:, 2] * np.sqrt(np.clip(box_extent / extents, 0.5, 2.0)), nearest_m, FARTHEST_M)
         wrist[:, :2] += 0.5 * (middles - box_middle) / focal * wrist[:, 2:]
     seen, depth = wrist[:, :2] / wrist[:, 2:], np.log(wrist[:, 2])
     depths = np.exp(depth[0] + way * (depth[1] - depth[0]))[:, None]

@@ -36,7 +36,7 @@ def read_text(path: Path) -> dict[str, Array]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     folder = path.parent / f".{name}" if is_writable(path.parent) else cache_folder() / "annotations" / name
-    return cached_arrays(folder, lambda: parse_text(path))
+    return cached_arrays(folder, ("joints", "picture"), lambda: parse_text(path))
 
 
 def parse_text(path: Path) -> dict[str, Array]:
