@@ -1,9 +1,12 @@
 """Smoothed routes: straight stays straight, ends stay where they are, real poses pull, and what is far along the route has no say."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from banks import bank_of, built_in_bank, graph_of, line_bank, random_curls, rows_of, straight_hands, with_near_twins
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
 
 import seqgen.poses.curve as curve_module
 from seqgen.poses.curve import BLOCK, PULL_BACK, ROUNDS, SAMPLES_A_WIDTH, Widths, lengths, smooth_curve
@@ -12,6 +15,13 @@ from seqgen.poses.walk import begin_walk, extend_walk
 
 NARROW, WIDE = Widths(0.0025, 0.0015), Widths(0.008, 0.0076)
 BANKS = {"line": line_bank, "surface": lambda: bank_of(random_curls(800)), "built-in": built_in_bank}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in a run; and threads that wait for each other make small products slow."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module", params=BANKS)
@@ -264,7 +274,7 @@ def test_a_longer_part_is_the_same_inside_its_margins(widths):
     bank = built_in_bank()
     graph, apart = graph_of(bank), []
     for seed in range(8):
-        route, along = draw_route(bank, graph, 12, seed)
+        route, along = draw_route(bank, graph, 25, seed)
         part, longer = parts_on_one_grid(along, widths, 60)
         short, long = (smooth_curve(bank, graph, route, along, span, widths) for span in (part, longer))
         np.testing.assert_allclose(long.raw_m[60 : 60 + len(short.raw_m)], short.raw_m, atol=1e-9)

@@ -1,5 +1,6 @@
 """The dataset room: what is written is what is read, by us and by the stock readers, byte for byte the same each time, whole or not there."""
 
+import errno
 import hashlib
 import io
 import json
@@ -8,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -18,10 +20,10 @@ from sequences import make_meta, make_sequence
 
 from seqgen.config import config_digest
 from seqgen.dataset import HandSequence, Labels, open_dataset
-from seqgen.dataset.conventions import part_names
+from seqgen.dataset.conventions import conventions, part_names
 from seqgen.dataset.encoding import decode_sequence, encode_sequence, member_names
 from seqgen.dataset.index import INDEX_NAME, index_row, read_index, write_index
-from seqgen.dataset.manifest import MANIFEST_NAME, Asset, build_manifest, describe_machine, read_manifest, write_manifest
+from seqgen.dataset.manifest import MANIFEST_NAME, Asset, Manifest, build_manifest, describe_machine, read_manifest, write_manifest
 from seqgen.dataset.meta import check_meta
 from seqgen.dataset.preview import FINGER_COLOURS, animated_gif, colour_depth, colour_parts, contact_sheet
 from seqgen.dataset.progress import claim_folder, clear_progress, finished_shards, record_shard
@@ -29,7 +31,7 @@ from seqgen.dataset.shards import ShardRecord, read_shard, shard_name, shard_spa
 from seqgen.errors import UserError
 from seqgen.skeleton import JOINT_NAMES, joint_parts
 
-QUALITY = 90
+QUALITY, IDENTITY = 90, "of config and assets"
 CONFIG = {"seed": 7, "clip": {"frames": 3, "size": [32, 24]}}
 SHARDS = {"train-000000.tar": range(0, 4), "train-000001.tar": range(4, 7), "val-000000.tar": range(7, 9)}
 
@@ -38,16 +40,16 @@ def split_of(name: str) -> str:
     return name.split("-")[0]
 
 
-def write_data_set(directory: Path) -> None:
-    """Nine sequences in three shards of two splits, finished as the pipeline finishes one."""
-    claim_folder(directory, CONFIG, config_digest(CONFIG))
+def write_data_set(directory: Path, planned: Mapping[str, Sequence[int]] = SHARDS) -> None:
+    """Sequences (nine in three shards of two splits, unless told) in a data set that is finished as the pipeline finishes one."""
+    claim_folder(directory, CONFIG, IDENTITY)
     shards, rows = [], []
-    for name, ids in SHARDS.items():
+    for name, ids in planned.items():
         shards.append(write_shard(directory / "shards" / name, (make_sequence(n, split=split_of(name)) for n in ids), jpeg_quality=QUALITY))
         rows += [index_row(make_meta(n, split=split_of(name)), name) for n in ids]
     write_index(directory, reversed(rows))
     asset = Asset("poses", "built-in", "CC0-1.0", "made up")
-    write_manifest(directory, build_manifest(CONFIG, config_digest(CONFIG), seed=7, frames=3, assets=[asset], left_out={}, shards=shards, run=describe_machine()))
+    write_manifest(directory, build_manifest(CONFIG, IDENTITY, seed=7, frames=3, assets=[asset], left_out={}, shards=shards, run=describe_machine()))
     clear_progress(directory)
 
 
@@ -183,12 +185,12 @@ def test_a_killed_writer_leaves_no_visible_shard(tmp_path: Path) -> None:
         "write_shard(Path(sys.argv[1]), dying(), jpeg_quality=90)"
     )
     path = tmp_path / "set" / "shards" / "train-000000.tar"
-    claim_folder(tmp_path / "set", CONFIG, config_digest(CONFIG))
+    claim_folder(tmp_path / "set", CONFIG, IDENTITY)
     places = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
     assert subprocess.run([sys.executable, "-c", script, str(path)], env={**os.environ, "PYTHONPATH": places}, check=False).returncode == 9
     (left,) = path.parent.iterdir()
     assert left.name.startswith(".train-000000.tar.partial-")
-    assert claim_folder(tmp_path / "set", CONFIG, config_digest(CONFIG)) == "unfinished"
+    assert claim_folder(tmp_path / "set", CONFIG, IDENTITY) == "unfinished"
     assert not left.exists()
 
 
@@ -328,6 +330,34 @@ def test_open_dataset_in_order_and_at_random(data_set: Path) -> None:
         dataset["00000099"]
 
 
+def open_shards() -> list[str]:
+    """Names of the shards that this process holds open."""
+    return sorted(path.name for path in (Path(os.path.realpath(link)) for link in Path("/proc/self/fd").iterdir()) if path.suffix == ".tar")
+
+
+def test_shards_that_go_on_after_a_block_of_another_split_are_read_in_index_order(tmp_path: Path) -> None:
+    """As with 15 sequences, splits of 8, 1 and 1 in turn, and 10 a shard."""
+    planned = {"train-000000.tar": [*range(8), 10, 11], "train-000001.tar": [12, 13, 14], "val-000000.tar": [8], "test-000000.tar": [9]}
+    write_data_set(tmp_path, planned)
+    dataset, open_at = open_dataset(tmp_path), {}
+    for sequence in dataset:
+        open_at[sequence.key] = open_shards()
+        assert_same(sequence, make_sequence(sequence.meta["index"], split=sequence.split))
+    assert [int(key) for key in open_at] == list(range(15))
+    assert open_at["00000009"] == ["test-000000.tar", "train-000000.tar"] and open_at["00000012"] == ["train-000001.tar"] and open_shards() == []
+    assert [sequence.key for sequence in open_dataset(tmp_path, "train")] == [f"{n:08d}" for n in sorted(planned["train-000000.tar"] + planned["train-000001.tar"])]
+
+    begun = iter(dataset)
+    assert next(begun).key == "00000000" and open_shards() == ["train-000000.tar"]
+    begun.close()
+    assert open_shards() == []
+
+    write_shard(tmp_path / "shards" / "train-000000.tar", map(make_sequence, [*range(8), 10, 11, 15]), jpeg_quality=QUALITY)
+    with pytest.raises(UserError, match=r"train-000000\.tar does not hold"):
+        list(dataset)
+    assert open_shards() == []
+
+
 def test_open_dataset_of_one_split(data_set: Path) -> None:
     validation = open_dataset(data_set, "val")
     assert [sequence.key for sequence in validation] == ["00000007", "00000008"] == [validation[0].key, validation[1].key]
@@ -375,13 +405,31 @@ def test_index_errors(tmp_path: Path) -> None:
         write_index(tmp_path, [index_row(make_meta(0), "train-000000.tar")] * 2)
 
 
+@pytest.mark.parametrize("name", ["~nobody", "~/set", "exp:1", "s3:x", "file:", "a/b c#?%20"])
+def test_a_folder_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_data_set(Path(name))
+    assert (tmp_path / name / INDEX_NAME).is_file()
+    for directory in (name, tmp_path / name):
+        assert [row.id for row in open_dataset(directory).rows] == list(range(9))
+
+
 def test_the_manifest_says_what_the_data_set_is(data_set: Path) -> None:
     manifest = read_manifest(data_set)
     assert manifest.counts == {"sequences": 9, "frames": 27, "splits": {"train": 7, "val": 2}}
     assert (manifest.config, manifest.config_hash) == (CONFIG, config_digest(dict(reversed(CONFIG.items()))))
+    assert manifest.identity == IDENTITY != manifest.config_hash
     assert manifest.conventions["joints"] == list(JOINT_NAMES)
     assert [shard.sha256 for shard in manifest.shards] == [hashlib.sha256((data_set / "shards" / name).read_bytes()).hexdigest() for name in SHARDS]
     assert manifest.assets == (Asset("poses", "built-in", "CC0-1.0", "made up"),) and manifest.run["versions"]["numpy"] == np.__version__
+
+
+def test_the_conventions_say_what_is_applied() -> None:
+    said = conventions()
+    assert "3 mm behind to 35 mm before the joint" in said["joints_visible"] and "connects" in said["joints_visible"]
+    assert "[[s, 0, tx], [0, s, ty], [0, 0, 1]], px = s x + tx, s y + ty" in said["intrinsics"]
+    assert said["world_axes"] == "x right, y down (gravity), z forward"
+    assert "relative to the hand model's template" in said["hand_parameters"] and "right hands" in said["hands"]
 
 
 def test_part_names_agree_with_the_skeleton() -> None:
@@ -401,6 +449,7 @@ def test_part_names_agree_with_the_skeleton() -> None:
         ("[]", "was not written by seqgen"),
         ('{"format": "seqgen", "schema_version": 2}', "schema version 2, this seqgen reads 1"),
         ('{"format": "seqgen", "schema_version": 1}', "is damaged"),
+        (json.dumps({"format": "seqgen", "schema_version": 1, **{field.name: [] for field in fields(Manifest)}}), r"is damaged: config is \[\]"),
     ],
 )
 def test_manifest_errors_are_one_line(tmp_path: Path, text: str | None, words: str) -> None:
@@ -452,9 +501,8 @@ def test_continuing_keeps_recorded_shards_and_sweeps_the_others(tmp_path: Path) 
 
 def test_a_finished_data_set_is_left_alone_and_another_config_refused(tmp_path: Path) -> None:
     write_data_set(tmp_path)
-    claim = config_digest(CONFIG)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert claim_folder(tmp_path, CONFIG, claim) == "finished"
+    assert claim_folder(tmp_path, CONFIG, IDENTITY) == "finished"
     other = {"seed": 8, "clip": {"frames": 3, "size": (32, 24)}}
     with pytest.raises(UserError, match=r"\(seed is 7 there, 8 here\); .*--overwrite"):
         claim_folder(tmp_path, other, config_digest(other))
@@ -464,14 +512,60 @@ def test_a_finished_data_set_is_left_alone_and_another_config_refused(tmp_path: 
     assert claim_folder(tmp_path, other, config_digest(other), overwrite=True) == "new"
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [".progress/config.json", "notes.txt"]
     with pytest.raises(UserError, match="seed is 8 there, 7 here"):
-        claim_folder(tmp_path, CONFIG, claim)
+        claim_folder(tmp_path, CONFIG, IDENTITY)
+
+
+def test_other_assets_make_another_data_set(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    with pytest.raises(UserError, match="made with another version or other files"):
+        claim_folder(tmp_path, CONFIG, "of the config and other assets")
+
+
+def test_overwriting_takes_the_previews_along(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    for name in ("preview.png", "preview.gif", "mine.png"):
+        (tmp_path / name).write_bytes(b"of the old data set")
+    assert claim_folder(tmp_path, CONFIG, "other", overwrite=True) == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".progress", "mine.png", "shards"]
+
+
+@pytest.mark.parametrize("text", ['{"config": [], "identity": "x"}', '{"config": {}, "identity": 1}', '{"config": {}}', "[]", "3", "null", "{", "\0", "[" * 100_000])
+def test_a_damaged_claim_is_the_users_to_mend(tmp_path: Path, text: str) -> None:
+    claim_folder(tmp_path, CONFIG, IDENTITY)
+    (tmp_path / ".progress" / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json is damaged") as error:
+        claim_folder(tmp_path, CONFIG, IDENTITY)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("file/set", "Not a directory"), ("link", "a link to nothing"), ("x" * 300, "File name too long"), ("loop", "a link to nothing"), ("/proc/set", "")],
+)
+def test_places_where_nothing_can_be_made_are_refused_in_one_line(tmp_path: Path, place: str, words: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError) as error:
+        claim_folder(tmp_path / place, CONFIG, IDENTITY)
+    assert str(error.value).startswith(f"{tmp_path / place}: no place for a data set ({words}") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission denied")])
+def test_a_full_or_locked_disk_is_named_at_the_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "some/where")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=rf"set: no place for a data set \({words}\); choose another --out"):
+        claim_folder(tmp_path / "set", CONFIG, IDENTITY)
 
 
 def test_a_finished_data_set_that_lost_a_shard_is_no_success(tmp_path: Path) -> None:
     write_data_set(tmp_path)
     (tmp_path / "shards" / "val-000000.tar").unlink()
     with pytest.raises(UserError, match=r"val-000000.tar is missing or cut off"):
-        claim_folder(tmp_path, CONFIG, config_digest(CONFIG))
+        claim_folder(tmp_path, CONFIG, IDENTITY)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -504,6 +598,25 @@ def test_the_contact_sheet_shows_the_joints_where_they_are() -> None:
 def test_the_gif_moves_at_the_clips_speed() -> None:
     gif = Image.open(io.BytesIO(animated_gif([make_sequence(0), make_sequence(1, frames=2)], tile_width=64)))
     assert (gif.n_frames, gif.size, gif.info["duration"]) == (3, (3 * 64 + 4 * 4, 2 * 48 + 3 * 4), 30)  # 33 ms; a GIF counts hundredths
+
+
+@pytest.mark.parametrize("size", [(16, 4096), (4096, 16), (32, 24)], ids=str)
+@pytest.mark.parametrize(("fps", "duration"), [(0.001, 5000), (1e6, 20), (4.0, 250)])
+def test_no_clip_is_too_tall_or_slow_for_a_gif(size: tuple[int, int], fps: float, duration: int) -> None:
+    sequences = [replace(sequence, meta={**sequence.meta, "fps": fps}) for sequence in (make_sequence(n, frames=2, size=size) for n in range(2))]
+    gif = Image.open(io.BytesIO(animated_gif(sequences)))
+    assert (gif.n_frames, gif.info["duration"]) == (2, duration) and max(gif.size) <= 2000
+    assert gif.size == (496, 252) or size != (32, 24)
+    assert contact_sheet(sequences).height < 2 * 3 * 2100
+
+
+def test_a_still_clip_of_many_slow_frames_fits_in_a_gif() -> None:
+    """Pillow adds up the times of frames that do not differ."""
+    sequence = make_sequence(0, frames=1)
+    stills = {name: np.repeat(getattr(sequence, name), 300, 0) for name in ("rgb", "depth_tenth_mm", "parts")}
+    labels = {field.name: np.repeat(getattr(sequence.labels, field.name), 300, 0) for field in fields(Labels) if field.name != "betas"}
+    still = replace(sequence, **stills, labels=replace(sequence.labels, **labels), meta={**sequence.meta, "frames": 300, "fps": 0.001})
+    assert Image.open(io.BytesIO(animated_gif([still], tile_width=16))).info["duration"] == 600_000
 
 
 def test_colours_tell_depths_and_parts_apart() -> None:

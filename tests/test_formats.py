@@ -3,18 +3,20 @@
 import os
 import pickle
 import re
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from banks import before_camera, built_in_hands, hands17_lines, random_curls, write_lines
+from banks import before_camera, built_in_hands, curling_hands, hands17_lines, random_curls, write_lines
 
 from seqgen.errors import UserError
 from seqgen.files import cache_folder
-from seqgen.poses import load_bank
+from seqgen.poses import load_bank, load_built_in_bank
+from seqgen.poses.first_contact import check_order, finger_orders, order_costs
 from seqgen.poses.formats import READERS, read_annotations
 from seqgen.poses.formats.text import CHUNK_LINES, parse_text
-from seqgen.skeleton import JOINT_SETS, hand_frame
+from seqgen.skeleton import FINGERS, JOINT_SETS, hand_frame
 
 HANDS = before_camera(built_in_hands(200).joints_m[::5])
 MIRRORED = HANDS * [-1, 1, 1]
@@ -160,6 +162,39 @@ def test_no_known_unit_fits(file):
 @pytest.mark.parametrize("actual", [name for name in JOINT_SETS if name not in ("hands17", "bighand")])
 def test_another_joint_order_is_named(file, actual):
     assert refusal(write_lines(file, hands17_lines(HANDS, joint_set=actual))) == f": wrong joint order: not hands17; {actual} would fit"
+
+
+def standing(joints, fingers, *, from_tip=False):
+    """Joints with these fingers (0 thumb, 4 pinky) in the places of thumb to pinky."""
+    chains = joints[:, 1:].reshape(-1, 5, 4, 3)[:, list(fingers)]
+    return np.concatenate([joints[:, :1], (chains[:, :, ::-1] if from_tip else chains).reshape(-1, 20, 3)], 1)
+
+
+@pytest.mark.parametrize("from_tip", [False, True])
+def test_every_order_of_whole_fingers_is_refused_by_its_name(from_tip):
+    for fingers in permutations(range(5)):
+        given = JOINT_SETS["hands17"].from_canonical(standing(HANDS, fingers, from_tip=from_tip))
+        if fingers == (0, 1, 2, 3, 4) and not from_tip:
+            check_order(given, where="it", joint_set="hands17")
+            continue
+        with pytest.raises(UserError) as error:
+            check_order(given, where="it", joint_set="hands17")
+        words = ", ".join(FINGERS[finger] for finger in fingers) + ", each from tip to palm" * from_tip
+        assert str(error.value) == f"it: wrong joint order: not hands17; fingers stand as {words}"
+
+
+def test_an_order_of_whole_fingers_that_has_a_name_is_named():
+    with pytest.raises(UserError, match="wrong joint order: not canonical; msra would fit"):
+        check_order(standing(HANDS, (1, 2, 3, 4, 0)), where="it", joint_set="canonical")
+
+
+@pytest.mark.parametrize("joint_set", EXACT)
+def test_flat_hands_fists_and_small_banks_are_in_order(joint_set):
+    fist, hook = np.meshgrid(np.linspace(0, 1.6, 5), np.linspace(0, 1.9, 5))
+    gestures = curling_hands(fist.ravel(), hook.ravel())[:, None]  # recordings of one pose each
+    bank, rng = load_built_in_bank(1500).joints_m.astype(float), np.random.default_rng(0)
+    for hands in (*gestures, bank, *(bank[rng.choice(1500, 40, replace=False)] for _ in range(20))):
+        check_order(JOINT_SETS[joint_set].from_canonical(hands), where="it", joint_set=joint_set)
 
 
 def test_an_unknown_joint_order_is_refused(file):
@@ -450,3 +485,12 @@ def test_a_real_recording():
     bank = load_bank(path, "hands17")
     np.testing.assert_allclose(bank.in_source(np.arange(len(bank))), annotations.joints_m[bank.source_row], atol=2e-6)
     assert "these look like right hands" in refusal(path, side="left")
+    for fingers in permutations(range(5)):
+        swapped = standing(annotations.joints_m.astype(float), fingers)
+        costs = order_costs(swapped, list(finger_orders().values()))
+        best = list(finger_orders())[int(np.argmin(costs))]
+        assert best == ", ".join(FINGERS[finger] for finger in fingers)
+        if fingers != (0, 1, 2, 3, 4):
+            assert costs[0] > 1.02 * min(costs)
+            with pytest.raises(UserError, match="wrong joint order: not canonical"):
+                check_order(swapped, where="it", joint_set="canonical")

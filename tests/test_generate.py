@@ -8,6 +8,7 @@ import torch
 from runs import small_config
 
 from seqgen.camera import Camera
+from seqgen.dataset.conventions import FLESH_M
 from seqgen.dataset.encoding import encode_sequence
 from seqgen.dataset.sequence import HandSequence
 from seqgen.hand import load_hand
@@ -15,7 +16,6 @@ from seqgen.hand.layer import HandLayer
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
-from seqgen.pipeline.labels import FLESH_M
 from seqgen.pipeline.process import one_thread
 from seqgen.render.pyrender_renderer import why_unavailable
 from seqgen.skeleton import joint_parts

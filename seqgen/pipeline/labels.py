@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 
 from seqgen.camera import Camera, fit_weak_perspective
+from seqgen.dataset.conventions import FLESH_M
 from seqgen.dataset.sequence import DEPTH_UNIT_M, Labels
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.flow import PoseFlow
@@ -13,7 +14,7 @@ from seqgen.scene.view import View
 from seqgen.skeleton import joint_parts
 
 Array = np.ndarray
-FLESH_M = (-0.003, 0.035)  # a joint lies at most this far in front of and behind the surface it is seen through
+
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ Array = np.ndarray
 FULL_SPEED_FPS = 30.0  # speeds are stated per frame at this rate
 SHRINKAGE = 0.85  # a smoothed route's length over the raw one's: about; used where only the order of magnitude matters
 LEAST_SHRINKAGE = 0.5  # hardly ever less; a part of the route that turns out too short is taken twice as long
-FIRST_STEPS, AFTER_STEPS = 2.0, 2.1  # smoothing widths in steps of a frame at full speed
-MOST_DEVIATIONS = 2.2  # of the logarithm of the speed: no hand is faster than that for long
-PACE, TAIL = 1.12, 1.05  # what easing and short ways take from the steps, on average and from fast clips; measured, see docs/decisions.md
+FIRST_STEPS = 1.5  # width of the first smoothing, in steps of a frame at the clip's speed
+AFTER_STEPS, MORE_STEPS_A_M, MOST_STEPS = 0.9, 350.0, 2.6  # of the later ones; corners of fast clips need more, since little of them is left between two frames
+MOST_DEVIATIONS = 2.0  # of the logarithm of the speed: no hand is faster than that for long
+PACE, TAIL = 1.12, 1.0  # what easing and short ways take from the steps, on average and from fast clips; measured, see docs/decisions.md
 MOST_WIDTH_M = 0.02  # of the smoothing, however fast
 LEG_S = 0.8  # from pose to pose it should take so long at least
 LEAST_WIDTH_M, LEAST_WIDTH_SPACINGS = 0.001, 0.5
@@ -127,7 +128,7 @@ def _widths(speed: float, graph: NeighbourGraph) -> Widths:
     """As much smoothing as a frame or two at full speed, and never less than a part of the bank's spacing: slower clips show its corners longer."""
     step_m = min(speed / FULL_SPEED_FPS, MOST_WIDTH_M / FIRST_STEPS)
     floor = max(LEAST_WIDTH_M, LEAST_WIDTH_SPACINGS * graph.spacing_m)
-    return Widths(max(FIRST_STEPS * step_m, floor), max(AFTER_STEPS * step_m, 0.6 * floor))
+    return Widths(max(FIRST_STEPS * step_m, floor), max(min(AFTER_STEPS + MORE_STEPS_A_M * step_m, MOST_STEPS) * step_m, 0.6 * floor))
 
 
 def _flow(bank: PoseBank, curve: Curve, walk: Walk, lengths_m: Array, at_rest: Array, fps: float) -> PoseFlow:

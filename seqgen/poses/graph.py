@@ -24,10 +24,10 @@ Array = np.ndarray
 NUM_NEIGHBOURS = 12
 NUM_FORESTS = 12
 TREES_TRIED = 3  # of a route's trees, those with the least cost by way of their landmark
-MAX_EDGE = 3.8  # in mean distances to the nearest neighbour: half way along such an edge a pose is 1.9 times that distance from the bank
+MAX_EDGE = 3.6  # in mean distances to the nearest neighbour: half way along such an edge a pose is 1.8 times that distance from the bank
 LEAST_EXTENT_M = 0.012  # a group whose poses are all nearer than this to its first (RMS over joints) is a hand at rest, not a way to walk
 EDGE_FLOOR_M = 1e-6  # keeps an edge's cost above zero, which sparse graphs read as "no edge"
-VERSION = 6
+VERSION = 9
 
 log = logging.getLogger(__name__)
 
