@@ -28,6 +28,7 @@ SHRINKAGE = 0.85  # a smoothed route's length over the raw one's: about; used wh
 LEAST_SHRINKAGE = 0.5  # hardly ever less; a part of the route that turns out too short is taken twice as long
 FIRST_STEPS = 1.5  # width of the first smoothing, in steps of a frame at the clip's speed
 AFTER_STEPS, MORE_STEPS_A_M, MOST_STEPS = 0.9, 350.0, 2.6  # of the later ones; corners of fast clips need more, since little of them is left between two frames
+MOST_SPEED_M_S = 0.6  # however much is asked for: 20 mm a frame at 30 fps
 MOST_DEVIATIONS = 2.0  # of the logarithm of the speed: no hand is faster than that for long
 PACE, TAIL = 1.12, 1.0  # what easing and short ways take from the steps, on average and from fast clips; measured, see docs/decisions.md
 MOST_WIDTH_M = 0.02  # of the smoothing, however fast
@@ -38,7 +39,7 @@ LEAST_WIDTH_M, LEAST_WIDTH_SPACINGS = 0.001, 0.5
 class FlowConfig(Section):
     kind: Literal["walk", "paper", "paper-script"] = "walk"
     """walk: through neighbouring real poses, timed like a hand; paper: Eq. 5-7 of SeqHAND to the letter; paper-script: what its authors' script does"""
-    median_step_mm: float = Field(1.2, gt=0, le=50)
+    median_step_mm: float = Field(1.2, gt=0, le=15)
     """median over clips of the mean joint step per frame at 30 fps, for a 95 mm palm (real hands: 1.2)"""
     spread: float = Field(0.92, ge=0, le=2)
     """standard deviation of the logarithm of that step (real hands: about 0.92, so mean 1.8 and 95th percentile 5.5 mm)"""
@@ -114,7 +115,7 @@ def draw_speed(config: FlowConfig, rng: np.random.Generator) -> float:
     """A clip's speed, metres of mean joint displacement a second."""
     while abs(deviation := rng.standard_normal()) > MOST_DEVIATIONS:
         pass
-    return PACE * 1e-3 * FULL_SPEED_FPS * config.median_step_mm * float(np.exp(TAIL * config.spread * deviation))
+    return min(PACE * 1e-3 * FULL_SPEED_FPS * config.median_step_mm * float(np.exp(TAIL * config.spread * deviation)), MOST_SPEED_M_S)
 
 
 def _stretches(walk: Walk, along_m: Float[Array, "rows"], speed: float, config: FlowConfig) -> list[Stretch]:
