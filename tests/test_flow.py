@@ -200,7 +200,7 @@ def test_a_long_fast_clip_moves_to_its_end(step_mm, least_mm):
 
 
 EXTREMES = {
-    "fastest": {"median_step_mm": 20.0, "spread": 0.0},
+    "fastest": {"median_step_mm": 15.0, "spread": 0.0},
     "slowest": {"median_step_mm": 1e-3, "spread": 0.0},
     "no eases": {"ease_s": 0.0},
     "nothing but eases": {"ease_s": 10.0},
