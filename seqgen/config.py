@@ -160,7 +160,9 @@ def _explain(error: ValidationError, model: type[Section], where: str) -> str:
     got = json.dumps(first["input"], default=str)
     message = first["msg"][0].lower() + first["msg"][1:]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {dotted or 'config'} = {got}: {message.removeprefix('value error, ')}{more}"
+    if not dotted:  # of several fields together; the message names them
+        return f"{where}: {message.removeprefix('value error, ')}{more}"
+    return f"{where}: {dotted} = {got}: {message.removeprefix('value error, ')}{more}"
 
 
 def _nearest(name: str, names: list[str]) -> str:
