@@ -115,6 +115,11 @@ def test_every_picture_of_the_docs_is_there() -> None:
             assert (page.parent / link).is_file(), f"{page.name} shows {link}"
 
 
+def test_ci_runs_the_readmes_test_command() -> None:
+    [command] = re.findall(r"^(pip install .*&& pytest)\b", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
 def test_the_readme_tree_is_true() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^ {4,}([a-z_0-9]+\.py)\b", readme, re.MULTILINE))

@@ -33,11 +33,11 @@ def make_labels(
 ) -> Labels:
     """All that is known of a clip. Everything is computed from the values as they are stored."""
     intrinsics = camera.intrinsics.astype(np.float32)
-    joints_px = Camera(camera.kind, intrinsics.astype(float), camera.size).project(hand.joints_m.astype(float))
-    weak, _ = fit_weak_perspective(hand.joints_m.astype(float), joints_px)
+    joints_px = Camera(camera.kind, intrinsics.astype(float), camera.size).project(hand.joints_m.astype(float)).astype(np.float32)
+    weak, _ = fit_weak_perspective(hand.joints_m.astype(float), joints_px.astype(float))
     return Labels(
         joints_m=hand.joints_m,
-        joints_px=joints_px.astype(np.float32),
+        joints_px=joints_px,
         joints_visible=visible_joints(parts, depth_tenth_mm, joints_px, hand.joints_m[..., 2]),
         pose=hand.pose,
         betas=hand.betas,
