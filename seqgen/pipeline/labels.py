@@ -16,7 +16,6 @@ from seqgen.skeleton import joint_parts
 Array = np.ndarray
 
 
-
 @dataclass(frozen=True)
 class HandMotion:
     """The hand's parameters over a clip, as they are stored, with the joints and vertices they give (camera frame)."""
