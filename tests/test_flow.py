@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 import seqgen.poses.flow as flow_module
 from seqgen.poses.curve import smooth_curve
-from seqgen.poses.flow import LEAST_SHRINKAGE, MOST_DEVIATIONS, PACE, TAIL, FlowConfig, draw_flow, draw_speed, draw_whole_walk
+from seqgen.poses.flow import LEAST_SHRINKAGE, MOST_DEVIATIONS, PACE, FlowConfig, draw_flow, draw_speed, draw_whole_walk
 from seqgen.poses.graph import load_graph
 from seqgen.poses.motion import MotionReport, in_pause, jerk_over_speed, power_share_above, report_motion, steps_mm, way_covered
 from seqgen.poses.search import pose_search
@@ -131,7 +131,7 @@ def test_speeds_are_lognormal():
     for seed in range(1000):
         speeds.append(draw_speed(config, np.random.default_rng(seed)))
         normal.append(np.random.default_rng(seed).standard_normal())
-    deviations = np.log(np.array(speeds) / (PACE * 0.7e-3 * 30)) / (TAIL * 0.8)
+    deviations = np.log(np.array(speeds) / (PACE * 0.7e-3 * 30)) / 0.8
     usual = np.abs(normal) <= MOST_DEVIATIONS
     np.testing.assert_allclose(deviations[usual], np.array(normal)[usual], atol=1e-9)
     assert np.abs(deviations).max() <= MOST_DEVIATIONS + 1e-9 and 5 < (~usual).sum() and len(set(deviations[~usual])) == (~usual).sum()

@@ -38,7 +38,7 @@ class PoseSource:
 
 @dataclass(frozen=True)
 class Assets:
-    """See the head of this file. `encoder`: the state of a PoseEncoder. `digest`: changes when anything here does."""
+    """See the head of this file. `encoder`: the state of a PoseEncoder. `digest`: a hash of all of it, of photos by name and size."""
 
     poses: dict[SplitName, PoseSource]
     hand: HandModel

@@ -1,6 +1,7 @@
-"""One clip, from its index to its record: pure work. It knows no cluster, no file and no clock; the same index gives the same bytes.
+"""One clip, from its index to its record: pure work. It knows no cluster and no clock, and of files only the photos among its assets, which are decoded when
+they are first needed; the same index gives the same bytes.
 
-    flow ──> fit ──> shape ──> view ──> place ──> scene ──> frames ──> record
+    shape ──> flow ──> fit ──> view ──> place ──> scene ──> frames ──> record
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ FIRST_STEPS = 1.5  # width of the first smoothing, in steps of a frame at the cl
 AFTER_STEPS, MORE_STEPS_A_M, MOST_STEPS = 0.9, 350.0, 2.6  # of the later ones; corners of fast clips need more, since little of them is left between two frames
 MOST_SPEED_M_S = 0.6  # however much is asked for: 20 mm a frame at 30 fps
 MOST_DEVIATIONS = 2.0  # of the logarithm of the speed: no hand is faster than that for long
-PACE, TAIL = 1.12, 1.0  # what easing and short ways take from the steps, on average and from fast clips; measured, see docs/decisions.md
+PACE = 1.12  # puts back what easing and short ways take from the steps; measured, see docs/decisions.md
 MOST_WIDTH_M = 0.02  # of the smoothing, however fast
 LEG_S = 0.8  # from pose to pose it should take so long at least
 LEAST_WIDTH_M, LEAST_WIDTH_SPACINGS = 0.001, 0.5
@@ -115,7 +115,7 @@ def draw_speed(config: FlowConfig, rng: np.random.Generator) -> float:
     """A clip's speed, metres of mean joint displacement a second."""
     while abs(deviation := rng.standard_normal()) > MOST_DEVIATIONS:
         pass
-    return min(PACE * 1e-3 * FULL_SPEED_FPS * config.median_step_mm * float(np.exp(TAIL * config.spread * deviation)), MOST_SPEED_M_S)
+    return min(PACE * 1e-3 * FULL_SPEED_FPS * config.median_step_mm * float(np.exp(config.spread * deviation)), MOST_SPEED_M_S)
 
 
 def _stretches(walk: Walk, along_m: Float[Array, "rows"], speed: float, config: FlowConfig) -> list[Stretch]:
