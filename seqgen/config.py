@@ -23,11 +23,11 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: Any, info: Any) -> Any:
+    def _exactly_the_type(cls, value: Any, info: Any) -> Any:
         annotation = cls.model_fields[info.field_name].annotation
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError("input should not be true or false")
-        return value
+        return "none" if value is None and "none" in get_args(annotation) else value  # the command line cannot tell the word from nothing
 
 
 def interval(least: float, most: float) -> Any:

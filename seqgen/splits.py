@@ -4,7 +4,10 @@ The split of a sequence is a function of its index alone: blocks of train, then 
 come from interleaved bands of their range that belong to one split each, so that no split misses a region and none shares a value.
 """
 
-from typing import Literal
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from pydantic import NonNegativeInt, model_validator
@@ -14,6 +17,19 @@ from seqgen.config import Section
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 NUM_BAND_CYCLES = 10
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Named(Protocol):
+    """Anything that the splits may share out."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Thing = TypeVar("Thing", bound=Named)
 
 
 class SplitConfig(Section):
@@ -46,3 +62,19 @@ class SplitConfig(Section):
         before = sum(counts[name] for name in SPLITS[: SPLITS.index(split)]) / total
         cycle, within = divmod(uniform * NUM_BAND_CYCLES, 1.0)
         return float(np.clip((cycle + before + within * counts[split] / total) / NUM_BAND_CYCLES, 0.0, np.nextafter(1.0, 0.0)))
+
+
+def held_apart(things: Sequence[Thing], split: SplitConfig, *, what: str) -> dict[SplitName, list[Thing]]:
+    """Things dealt to the splits in use in proportion, in the order of their names' hashes, at least one each; shared, with a warning, where there are too few."""
+    used = [name for name in SPLITS if split.counts()[name] > 0]
+    if len(things) < len(used):
+        log.warning("only %d %s for %d splits: they are shared", len(things), what, len(used))
+        return {name: list(things) for name in used}
+    order = sorted(things, key=lambda thing: hashlib.sha256(thing.name.encode()).hexdigest())
+    total, dealt, begin = sum(split.counts().values()), {}, 0
+    for place, name in enumerate(used):
+        left = len(used) - place - 1
+        count = len(order) - begin if not left else min(max(1, round(len(order) * split.counts()[name] / total)), len(order) - begin - left)
+        dealt[name] = order[begin : begin + count]
+        begin += count
+    return dealt

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from seqgen.hand import load_hand
+from seqgen.hand.layer import HandLayer
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -11,3 +14,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def open_layer() -> HandLayer:
+    """The open hand, ready to be posed."""
+    return HandLayer(load_hand("open"))

@@ -1,13 +1,16 @@
 """Made-up sequences whose n-th is known from n: a fan of five fingers that turns and sways, drawn as capsules, consistent in all its labels."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from seqgen.camera import Camera, fit_weak_perspective, intrinsics_from_fov
 from seqgen.dataset.meta import build_meta, sequence_key
-from seqgen.dataset.sequence import HandSequence, Labels
+from seqgen.dataset.sequence import HandSequence, Labels, is_hand, mask_bytes, normal_bytes
+from seqgen.geometry import matrix_from_axis_angle, rigid_matrix
 from seqgen.skeleton import BONES, CANONICAL_FROM_MANO, PALM_M, PART_ARM, joint_parts
 
 Array = np.ndarray
@@ -16,26 +19,47 @@ VIEWPOINTS = ("egocentric", "frontal", "top")
 PARTS_OF_BONES = tuple(1 if parent == 0 else CANONICAL_FROM_MANO[parent] + 1 for parent, _ in BONES)
 
 
-def make_sequence(n: int, *, frames: int = 3, size: tuple[int, int] = (32, 24), split: str = "train", flow_labels: bool = True) -> HandSequence:
-    """Sequence n."""
+OPTIONAL_PICTURES = ("depth_sensor_tenth_mm", "flow_px", "normals", "mask_amodal", "mask_visible")
+OPTIONAL_LABELS = ("joints_hidden_by", "box_px", "box_visible_px", "flow_joints_m", "flow_source")
+
+
+def make_sequence(
+    n: int,
+    *,
+    frames: int = 3,
+    size: tuple[int, int] = (32, 24),
+    split: str = "train",
+    pictures: Sequence[str] = (),
+    labels: Sequence[str] = OPTIONAL_LABELS,
+) -> HandSequence:
+    """Sequence n, with the optional pictures and labels asked for."""
     joints_m = _fan(n, frames)
     camera = Camera("perspective", np.repeat(intrinsics_from_fov(0.6, size)[None], frames, 0), size)
     joints_px = camera.project(joints_m)
-    depth_tenth_mm, parts = _draw(joints_m, joints_px, camera.intrinsics[0, 0, 0], size)
-    labels = Labels(
+    drawn = _draw(joints_m, joints_px, camera.intrinsics[0, 0, 0], size)
+    weak, residual_px = fit_weak_perspective(joints_m, joints_px)
+    hidden_by = _hidden_by(joints_px, drawn.parts)
+    known = Labels(
         joints_m=joints_m.astype(np.float32),
         joints_px=joints_px.astype(np.float32),
-        joints_visible=_visible(joints_px, parts),
+        joints_visible=hidden_by == 0,
         pose=_numbers(n, (frames, 16, 3)),
         betas=_numbers(n + 1, (10,)),
         translation_m=joints_m[:, 0].astype(np.float32),
         intrinsics=camera.intrinsics.astype(np.float32),
-        camera_from_world=np.repeat(np.eye(4, dtype=np.float32)[None], frames, 0),
-        weak_perspective=fit_weak_perspective(joints_m, joints_px)[0].astype(np.float32),
-        flow_joints_m=(joints_m - joints_m[:, :1]).astype(np.float32) if flow_labels else None,
-        flow_source=np.arange(frames, dtype=np.int64) + 2**40 + n if flow_labels else None,
+        camera_from_world=_turns(n, frames),
+        weak_perspective=weak.astype(np.float32),
+        weak_perspective_residual_px=residual_px.astype(np.float32),
+        joints_hidden_by=hidden_by,
+        box_px=np.concatenate([joints_px.min(1) - 1.5, joints_px.max(1) + 1.5], 1).astype(np.float32),
+        box_visible_px=_visible_box(drawn.parts),
+        flow_joints_m=(joints_m - joints_m[:, :1]).astype(np.float32),
+        flow_source=np.arange(frames, dtype=np.int64) + 2**40 + n,
     )
-    return HandSequence(sequence_key(n), split, _colours(n, parts), depth_tenth_mm, parts, labels, make_meta(n, frames=frames, size=size, split=split))
+    known = replace(known, **{name: None for name in OPTIONAL_LABELS if name not in labels})
+    extra = {name: _PAINTERS[name](drawn) for name in pictures}
+    meta = make_meta(n, frames=frames, size=size, split=split)
+    return HandSequence(sequence_key(n), split, _colours(n, drawn.parts), drawn.depth_tenth_mm, drawn.parts, known, meta, **extra)
 
 
 def make_meta(n: int, **fields: Any) -> dict[str, Any]:
@@ -49,13 +73,15 @@ def make_meta(n: int, **fields: Any) -> dict[str, Any]:
         fps=30.0,
         size=list(fields["size"]),
         flow={"kind": "walk", "start_row": 10 * n, "end_row": 10 * n + 9, "mm_per_frame": 1.0 + n / 2, "fps": 30.0, "redraws": 0},
-        camera={"kind": "perspective", "viewpoint": VIEWPOINTS[n % 3]},
+        camera={"kind": "perspective", "model": "pinhole", "viewpoint": VIEWPOINTS[n % 3], "view": 0, "frames_outside": n % 2},
         hand={"kind": "open", "side": "right"},
-        skin={"tone": f"tone {n % 6}", "ita_deg": 50.0 - 17.5 * (n % 6)},
-        light={"kind": "lamps", "num_lights": n % 3},
+        skin={"name": "drawn", "tone": f"tone {n % 6}", "ita_deg": 50.0 - 17.5 * (n % 6)},
+        arm={"kind": ("none", "bare", "sleeve")[n % 3]},
+        light={"kind": "lamps", "num_lights": n % 3, "shadows": n % 2 == 1},
         background={"name": f"pattern {n}", "source": "made up"},
-        sensor={"kind": "none"},
-        licences={"poses": "CC0-1.0", "hand": "CC0-1.0", "background": "none" if n % 2 else "research only"},
+        occluder={"kind": "none" if n % 4 else "box", "manner": "none" if n % 4 else "passing"},
+        sensor={"kind": "none", "depth": "none"},
+        licences={"poses": "CC0-1.0", "hand": "CC0-1.0", "background": "none" if n % 2 else "research only", "skin": "CC0-1.0", "occluder": "none"},
     )
 
 
@@ -72,29 +98,81 @@ def _fan(n: int, frames: int) -> Float[Array, "frames 21 3"]:
     return np.concatenate([np.zeros((frames, 1, 3)), fingers], 1) + np.array([0.0, 0.085, 0.45 + 0.01 * (n % 5)])
 
 
-def _draw(joints_m: Float[Array, "frames 21 3"], joints_px: Float[Array, "frames 21 2"], focal_px: float, size: tuple[int, int]) -> tuple[Array, Array]:
-    """Depth (uint16) and part pictures of the bones, and of an arm, as capsules with a z-buffer."""
+@dataclass(frozen=True)
+class _Drawn:
+    """Pictures of the capsules; `flow_px` moves what is seen with its capsule's axis."""
+
+    depth_tenth_mm: Array
+    parts: Array
+    flow_px: Array
+    normals: Array
+    amodal: Array
+
+
+def _draw(joints_m: Float[Array, "frames 21 3"], joints_px: Float[Array, "frames 21 2"], focal_px: float, size: tuple[int, int]) -> _Drawn:
+    """The bones, and an arm, as capsules with a z-buffer."""
     joints_px = np.concatenate([joints_px, joints_px[:, :1] + [0, 2.0 * size[1]]], 1)  # a joint below the picture: the arm's end
     z = np.concatenate([joints_m[..., 2], joints_m[:, :1, 2] + 0.03], 1)
     grid = np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), -1).astype(float)
-    depth, parts = np.full((len(z), size[1], size[0]), np.inf), np.zeros((len(z), size[1], size[0]), np.uint8)
+    shape = (len(z), size[1], size[0])
+    depth, parts, flow, normals, amodal = np.full(shape, np.inf), np.zeros(shape, np.uint8), np.zeros((*shape, 2)), np.zeros((*shape, 3)), np.zeros(shape, bool)
     for (parent, joint), part in zip((*BONES, (0, 21)), (*PARTS_OF_BONES, PART_ARM), strict=True):
         radius_m = 0.009 if part not in (1, PART_ARM) else 0.016
         start, bone = joints_px[:, None, None, parent], (joints_px[:, joint] - joints_px[:, parent])[:, None, None]
         along = np.clip(((grid - start) * bone).sum(-1) / np.maximum((bone**2).sum(-1), 1e-9), 0, 1)
-        off = np.linalg.norm(grid - start - along[..., None] * bone, axis=-1) * z[:, :1, None] / focal_px / radius_m
-        surface = z[:, parent, None, None] + along * (z[:, joint] - z[:, parent])[:, None, None] - radius_m * np.sqrt(np.clip(1 - off**2, 0, 1))
+        away = (grid - start - along[..., None] * bone) * z[:, :1, None, None] / focal_px / radius_m
+        off = np.linalg.norm(away, axis=-1)
+        height = np.sqrt(np.clip(1 - off**2, 0, 1))
+        surface = z[:, parent, None, None] + along * (z[:, joint] - z[:, parent])[:, None, None] - radius_m * height
         nearer = (off < 1) & (surface < depth)
         depth, parts = np.where(nearer, surface, depth), np.where(nearer, np.uint8(part), parts)
-    return np.where(np.isinf(depth), 0, depth * 1e4).round().astype(np.uint16), parts
+        flow = np.where(nearer[..., None], _carry(grid, start, bone) - grid, flow)
+        normals = np.where(nearer[..., None], np.concatenate([away, -height[..., None]], -1), normals)
+        amodal |= (off < 1) & (part != PART_ARM)
+    flow[-1] = 0
+    return _Drawn(np.where(np.isinf(depth), 0, depth * 1e4).round().astype(np.uint16), parts, flow, normals, amodal)
 
 
-def _visible(joints_px: Float[Array, "frames 21 2"], parts: Array) -> Array:
-    """Whether the part at the joint's pixel is one that the joint connects."""
+def _carry(grid: Float[Array, "height width 2"], start: Float[Array, "frames 1 1 2"], bone: Float[Array, "frames 1 1 2"]) -> Float[Array, "frames height width 2"]:
+    """Where each place is in the next frame when the plane turns, grows and shifts with a bone; the last frame stays."""
+    place, begin, way = (array[..., 0] + 1j * array[..., 1] for array in (grid, start, bone))
+    following = np.minimum(np.arange(1, len(begin) + 1), len(begin) - 1)
+    carried = begin[following] + (place - begin) * way[following] / way
+    return np.stack([carried.real, carried.imag], -1)
+
+
+_PAINTERS: dict[str, Callable[[_Drawn], Array]] = {
+    "depth_sensor_tenth_mm": lambda drawn: np.where(drawn.parts % 3 == 1, 0, drawn.depth_tenth_mm // 7 * 7).astype(np.uint16),
+    "flow_px": lambda drawn: drawn.flow_px.astype(np.float32),
+    "normals": lambda drawn: normal_bytes(drawn.normals.astype(np.float32)),
+    "mask_amodal": lambda drawn: mask_bytes(drawn.amodal),
+    "mask_visible": lambda drawn: mask_bytes(is_hand(drawn.parts)),
+}
+
+
+def _hidden_by(joints_px: Float[Array, "frames 21 2"], parts: Array) -> Array:
+    """0 where the part at the joint's pixel is one that the joint connects, else that part, 255 for none."""
     column, row = np.clip(joints_px.round().astype(int), 0, np.array(parts.shape[:0:-1]) - 1).transpose(2, 0, 1)
-    seen = parts[np.arange(len(parts))[:, None], row, column]
     inside = (joints_px.round() == np.stack([column, row], -1)).all(-1)
-    return inside & np.stack([np.isin(seen[:, joint], list(connected)) for joint, connected in enumerate(joint_parts())], 1)
+    seen = np.where(inside, parts[np.arange(len(parts))[:, None], row, column], 0)
+    connected = np.stack([np.isin(seen[:, joint], list(labels)) for joint, labels in enumerate(joint_parts())], 1)
+    return np.where(connected, 0, np.where(seen == 0, 255, seen)).astype(np.uint8)
+
+
+def _visible_box(parts: Array) -> Array:
+    """The box of each frame's hand pixels, one frame at a time."""
+    boxes = np.zeros((len(parts), 4), np.float32)
+    for box, picture in zip(boxes, parts, strict=True):
+        rows, columns = np.nonzero((picture >= 1) & (picture <= 16))
+        if len(rows):
+            box[:] = columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5
+    return boxes
+
+
+def _turns(n: int, frames: int) -> Float32[Array, "frames 4 4"]:
+    """A camera that turns about all axes and moves."""
+    vectors = np.sin(np.arange(3) + n + 0.2 * np.arange(frames)[:, None])
+    return rigid_matrix(matrix_from_axis_angle(vectors), vectors[:, ::-1] / 10).astype(np.float32)
 
 
 def _colours(n: int, parts: Array) -> Array:

@@ -10,14 +10,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seqgen"
-STONES = {"errors", "files", "config", "geometry", "skeleton", "camera", "splits"}
+STONES = {"errors", "files", "config", "geometry", "skeleton", "camera", "splits", "srgb"}
 LEARNING = {"estimators", "training", "evaluation"}
 # Each heavy library: the only files that may import it at all.
 HOMES = {
     "ray": {"pipeline/cluster.py", "training/distributed.py"},
-    "warp": {"render/warp_renderer.py", "render/kernels.py"},
-    "pyrender": {"render/pyrender_renderer.py"},
-    "OpenGL": {"render/pyrender_renderer.py"},
+    "warp": {
+        *(f"render/{name}.py" for name in ("device", "warp_renderer", "raster_kernels", "shade_kernels", "resolve_kernels", "sensor", "sensor_kernels", "noise_kernels")),
+        *(f"render/{name}.py" for name in ("depth_sensor", "depth_sensor_kernels")),
+    },
+    "pyrender": {"render/opengl.py"},
+    "OpenGL": {"render/opengl.py"},
     "smplx": {"hand/smplx_export.py"},
     "anny": {"hand/build_open_hand.py"},
     "argparse": {"cli.py", "hand/build_open_hand.py"},

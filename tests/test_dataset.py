@@ -11,22 +11,25 @@ import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from sequences import make_meta, make_sequence
+from sequences import OPTIONAL_LABELS, OPTIONAL_PICTURES, make_meta, make_sequence
 
 from seqgen.config import config_digest
-from seqgen.dataset import HandSequence, Labels, open_dataset
+from seqgen.dataset import HandSequence, Labels, meta, open_dataset
 from seqgen.dataset.conventions import conventions, part_names
-from seqgen.dataset.encoding import decode_sequence, encode_sequence, member_names
+from seqgen.dataset.encoding import FRAME_MEMBERS, decode_sequence, encode_sequence, frame_members, member_names
 from seqgen.dataset.index import INDEX_NAME, index_row, read_index, write_index
 from seqgen.dataset.manifest import MANIFEST_NAME, Asset, Manifest, build_manifest, describe_machine, read_manifest, write_manifest
 from seqgen.dataset.meta import check_meta
-from seqgen.dataset.preview import FINGER_COLOURS, animated_gif, colour_depth, colour_parts, contact_sheet
+from seqgen.dataset.png import encode_png
+from seqgen.dataset.preview import FINGER_COLOURS, animated_gif, colour_depth, colour_flow, colour_parts, contact_sheet
 from seqgen.dataset.progress import claim_folder, clear_progress, finished_shards, record_shard
+from seqgen.dataset.sequence import depth_counts, is_hand, mask_bytes, normal_bytes
 from seqgen.dataset.shards import ShardRecord, read_shard, shard_name, shard_spans, write_shard
 from seqgen.errors import UserError
 from seqgen.skeleton import JOINT_NAMES, joint_parts
@@ -40,16 +43,17 @@ def split_of(name: str) -> str:
     return name.split("-")[0]
 
 
-def write_data_set(directory: Path, planned: Mapping[str, Sequence[int]] = SHARDS) -> None:
+def write_data_set(directory: Path, planned: Mapping[str, Sequence[int]] = SHARDS, pictures: Sequence[str] = ()) -> None:
     """Sequences (nine in three shards of two splits, unless told) in a data set that is finished as the pipeline finishes one."""
     claim_folder(directory, CONFIG, IDENTITY)
     shards, rows = [], []
     for name, ids in planned.items():
-        shards.append(write_shard(directory / "shards" / name, (make_sequence(n, split=split_of(name)) for n in ids), jpeg_quality=QUALITY))
+        sequences = (make_sequence(n, split=split_of(name), pictures=pictures) for n in ids)
+        shards.append(write_shard(directory / "shards" / name, sequences, jpeg_quality=QUALITY))
         rows += [index_row(make_meta(n, split=split_of(name)), name) for n in ids]
     write_index(directory, reversed(rows))
     asset = Asset("poses", "built-in", "CC0-1.0", "made up")
-    write_manifest(directory, build_manifest(CONFIG, IDENTITY, seed=7, frames=3, assets=[asset], left_out={}, shards=shards, run=describe_machine()))
+    write_manifest(directory, build_manifest(CONFIG, IDENTITY, seed=7, frames=3, assets=[asset], left_out={}, shards=shards, rows=rows, run=describe_machine()))
     clear_progress(directory)
 
 
@@ -67,13 +71,17 @@ def assert_same(read: HandSequence, written: HandSequence) -> None:
     for frame, picture in enumerate(read.rgb):
         jpeg = dict(encode_sequence(written, jpeg_quality=QUALITY))[f"{frame:03d}.rgb.jpg"]
         np.testing.assert_array_equal(picture, np.asarray(Image.open(io.BytesIO(jpeg))), strict=True)
-    np.testing.assert_array_equal(read.depth_tenth_mm, written.depth_tenth_mm, strict=True)
-    np.testing.assert_array_equal(read.parts, written.parts, strict=True)
+    for name in ("depth_tenth_mm", "parts", *OPTIONAL_PICTURES):
+        assert_same_array(getattr(read, name), getattr(written, name))
     for field in fields(Labels):
-        ours, theirs = getattr(read.labels, field.name), getattr(written.labels, field.name)
-        assert (ours is None) == (theirs is None)
-        if ours is not None:
-            np.testing.assert_array_equal(ours, theirs, strict=True)
+        assert_same_array(getattr(read.labels, field.name), getattr(written.labels, field.name))
+
+
+def assert_same_array(read: np.ndarray | None, written: np.ndarray | None) -> None:
+    """Bit for bit, or both absent."""
+    assert (read is None) == (written is None)
+    if read is not None:
+        assert (read.dtype, read.shape, read.tobytes()) == (written.dtype, written.shape, written.tobytes())
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
@@ -86,34 +94,95 @@ def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
     return path
 
 
-def members_of(n: int) -> list[tuple[str, bytes]]:
+def members_of(n: int, pictures: Sequence[str] = ()) -> list[tuple[str, bytes]]:
     """The members of sequence n with their full names."""
-    return [(f"{n:08d}.{name}", data) for name, data in encode_sequence(make_sequence(n), jpeg_quality=QUALITY)]
+    return [(f"{n:08d}.{name}", data) for name, data in encode_sequence(make_sequence(n, pictures=pictures), jpeg_quality=QUALITY)]
+
+
+def in_group(n: int, group: int) -> HandSequence:
+    """Sequence n as one of several cameras on a motion."""
+    sequence = make_sequence(n)
+    return replace(sequence, meta={**sequence.meta, "group": group})
 
 
 # Encoding
 
 
-@pytest.mark.parametrize(("frames", "size", "flow_labels"), [(3, (32, 24), True), (1, (17, 40), False)])
-def test_a_sequence_survives_its_members(frames: int, size: tuple[int, int], flow_labels: bool) -> None:
-    written = make_sequence(42, frames=frames, size=size, flow_labels=flow_labels)
+@pytest.mark.parametrize(("frames", "size", "labels"), [(3, (32, 24), OPTIONAL_LABELS), (1, (17, 40), ()), (2, (24, 24), OPTIONAL_LABELS[:3])])
+def test_a_sequence_survives_its_members(frames: int, size: tuple[int, int], labels: tuple[str, ...]) -> None:
+    written = make_sequence(42, frames=frames, size=size, labels=labels)
     members = encode_sequence(written, jpeg_quality=QUALITY)
-    assert [name for name, _ in members] == member_names(frames)
+    assert [name for name, _ in members] == member_names(frames, ["rgb.jpg", "depth.png", "parts.png"])
     assert_same(decode_sequence("00000042", dict(members)), written)
 
 
-def test_depth_keeps_its_sixteen_bits() -> None:
-    depth = np.arange(3 * 24 * 32).reshape(3, 24, 32).astype(np.uint16) * np.uint16(28)
-    depth[0, 0, :2] = 1, 65535
-    members = encode_sequence(replace(make_sequence(0), depth_tenth_mm=depth), jpeg_quality=QUALITY)
-    np.testing.assert_array_equal(decode_sequence("00000000", dict(members)).depth_tenth_mm, depth, strict=True)
+def test_any_set_of_optional_pictures_survives() -> None:
+    for chosen in (chosen for count in range(len(OPTIONAL_PICTURES) + 1) for chosen in combinations(OPTIONAL_PICTURES, count)):
+        written = make_sequence(5, frames=2, size=(17, 24), pictures=chosen)
+        members = dict(encode_sequence(written, jpeg_quality=QUALITY))
+        read = decode_sequence(written.key, members)
+        assert_same(read, written)
+        assert {name for name in OPTIONAL_PICTURES if getattr(read, name) is not None} == set(chosen)
+        again = dict(encode_sequence(replace(read, rgb=written.rgb), jpeg_quality=QUALITY))
+        assert again == members and list(again) == list(members)
 
 
-def test_arrays_in_another_memory_order_give_the_same_bytes() -> None:
-    sequence = make_sequence(1)
-    turned = replace(sequence, rgb=np.asfortranarray(sequence.rgb), depth_tenth_mm=np.asfortranarray(sequence.depth_tenth_mm), parts=np.asfortranarray(sequence.parts))
-    turned = replace(turned, labels=replace(sequence.labels, joints_m=np.asfortranarray(sequence.labels.joints_m)))
-    assert encode_sequence(turned, jpeg_quality=QUALITY) == encode_sequence(sequence, jpeg_quality=QUALITY)
+def test_the_members_stand_in_the_order_of_the_contract() -> None:
+    members = [name for name, _ in encode_sequence(make_sequence(0, frames=2, pictures=OPTIONAL_PICTURES), jpeg_quality=QUALITY)]
+    frame = ["rgb.jpg", "depth.png", "parts.png", "depth_sensor.png", "flow.npy", "normals.png", "mask_amodal.png", "mask_visible.png"]
+    assert members == [f"{number:03d}.{name}" for number in range(2) for name in frame] + ["labels.npz", "meta.json"]
+
+
+def test_a_png_is_what_pillow_reads() -> None:
+    rng = np.random.default_rng(3)
+    for shape, dtype in (((1, 1), np.uint8), ((24, 17), np.uint16), ((5, 300), np.uint8), ((40, 3, 3), np.uint8), ((200, 200), np.uint16)):
+        noise = rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+        for picture in (noise, np.zeros_like(noise), np.asfortranarray(noise), noise[:, ::-1]):
+            np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(picture)))), picture, strict=True)
+    with pytest.raises(ValueError, match="neither grey nor RGB"):
+        encode_png(np.zeros((4, 4, 2), np.uint8))
+
+
+def test_normals_keep_their_direction_and_nothing_is_nothing() -> None:
+    normals = np.random.default_rng(0).standard_normal((2, 40, 50, 3)).astype(np.float32)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    normals[0, :10] = 0
+    normals[0, 10, :6] = np.concatenate([np.eye(3), -np.eye(3)])
+    stored = replace(make_sequence(0, frames=2, size=(50, 40)), normals=normal_bytes(normals)).unit_normals
+    assert not stored[0, :10].any() and (normal_bytes(normals)[0, :10] == 0).all()
+    angles = np.degrees(np.arccos(np.clip((stored * normals).sum(-1), -1, 1)))
+    angles[0, :10] = 0
+    assert angles.max() < 0.4 and np.allclose(np.linalg.norm(stored[1], axis=-1), 1, atol=1e-6)
+    with pytest.raises(ValueError, match=r"has no normals; generate with labels\.normals"):
+        make_sequence(0).unit_normals  # noqa: B018
+
+
+def test_depth_is_counted_in_tenths_of_millimetres() -> None:
+    depth_m = np.array([[0.0, 0.00004, 0.00006, 0.45678, 6.5535, 6.6, 1e9]], np.float32)
+    np.testing.assert_array_equal(depth_counts(depth_m), np.array([[0, 0, 1, 4568, 65535, 65535, 65535]], np.uint16), strict=True)
+    exact = np.random.default_rng(1).uniform(0.1, 6.5, 20_000).astype(np.float32)[None]
+    slow = np.round(exact.astype(float) / 1e-4)
+    assert np.abs(depth_counts(exact) - exact.astype(float) / 1e-4).max() < 0.5 + 1 / 256 and (depth_counts(exact) != slow).mean() < 3e-3  # halves, in float32
+
+
+def test_the_hand_is_parts_1_to_16() -> None:
+    labels = np.arange(256, dtype=np.uint8)[None]
+    np.testing.assert_array_equal(is_hand(labels), (labels >= 1) & (labels <= 16), strict=True)
+    np.testing.assert_array_equal(mask_bytes(is_hand(labels)), np.where((labels >= 1) & (labels <= 16), 255, 0).astype(np.uint8), strict=True)
+
+
+def test_pictures_of_another_size_are_not_written() -> None:
+    sequence = make_sequence(0, pictures=OPTIONAL_PICTURES)
+    object.__setattr__(sequence, "mask_visible", sequence.mask_visible[:, :, 1:])  # without the tests' type checker the record takes it
+    with pytest.raises(ValueError, match=r"mask_visible is uint8 of shape .3, 24, 31., the sequence has 3 frames of 32 x 24"):
+        encode_sequence(sequence, jpeg_quality=QUALITY)
+
+
+def test_the_schema_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is checked twice a clip, and looking it up costs six times the check."""
+    check_meta(make_meta(0))
+    monkeypatch.setattr(meta, "get_type_hints", None)
+    check_meta(make_meta(1))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +194,7 @@ def test_arrays_in_another_memory_order_give_the_same_bytes() -> None:
         ({"seed": True}, "meta.seed is True .bool."),
         ({"split": None}, "meta.split is None"),
         ({"extra": 1}, "lacks nothing and has extra"),
-        ({"camera": {"kind": "perspective"}}, "meta.camera lacks viewpoint"),
+        ({"camera": {"kind": "perspective"}}, "meta.camera lacks model, viewpoint, view, frames_outside"),
         ({"size": [32, 24.0]}, r"meta.size\[1\] is 24.0"),
         ({"size": [32]}, "expected .width, height."),
         ({"frames": 0}, "expected .* at least 1"),
@@ -154,7 +223,7 @@ def test_write_and_read_are_mirrors(tmp_path: Path) -> None:
         assert_same(sequence, make_sequence(n))
     assert n == 4
     with tarfile.open(path) as archive:
-        assert archive.getnames() == [f"{n:08d}.{name}" for n in range(5) for name in member_names(3)]
+        assert archive.getnames() == [f"{n:08d}.{name}" for n in range(5) for name in member_names(3, ["rgb.jpg", "depth.png", "parts.png"])]
         assert {(info.mtime, info.uid, info.gid, info.uname, info.gname, info.mode) for info in archive} == {(0, 0, 0, "", "", 0o644)}
 
 
@@ -202,7 +271,9 @@ def test_a_killed_writer_leaves_no_visible_shard(tmp_path: Path) -> None:
         ([make_sequence(0), make_sequence(0)], "cannot follow"),
         ([make_sequence(0), make_sequence(1, split="val")], "cannot follow"),
         ([make_sequence(0), make_sequence(1, frames=2)], "picture shape"),
-        ([make_sequence(0), make_sequence(1, flow_labels=False)], "labels"),
+        ([make_sequence(0), make_sequence(1, labels=OPTIONAL_LABELS[:3])], "labels"),
+        ([make_sequence(0), make_sequence(1, pictures=["normals"])], "members"),
+        ([make_sequence(0), in_group(1, 0)], "null fields"),
     ],
 )
 def test_a_shard_has_one_split_one_schema_and_rising_indices(tmp_path: Path, sequences: list[HandSequence], words: str) -> None:
@@ -230,9 +301,17 @@ def test_links_and_folders_are_refused(tmp_path: Path, kind: bytes) -> None:
             read(tmp_path / "bad.tar")
 
 
-def broken(name: str, data: bytes | None) -> list[tuple[str, bytes]]:
+def broken(name: str, data: bytes | None, pictures: Sequence[str] = ()) -> list[tuple[str, bytes]]:
     """Sequence 0 with one member replaced, or left out."""
-    return [(full, content if full != f"00000000.{name}" else data) for full, content in members_of(0) if full != f"00000000.{name}" or data is not None]
+    members = members_of(0, pictures)
+    return [(full, content if full != f"00000000.{name}" else data) for full, content in members if full != f"00000000.{name}" or data is not None]
+
+
+def pickled() -> bytes:
+    """An array that would run code when it is read."""
+    stream = io.BytesIO()
+    np.save(stream, np.array([Path], object), allow_pickle=True)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -242,8 +321,14 @@ def broken(name: str, data: bytes | None) -> list[tuple[str, bytes]]:
         (broken("meta.json", None), "00000000.meta.json is missing"),
         ([*members_of(0), ("00000000.003.rgb.jpg", b"x")], "00000000.003.rgb.jpg is no member of a sample of 3 frames"),
         ([*members_of(0), members_of(0)[0]], "00000000.000.rgb.jpg is there twice"),
+        (broken("001.flow.npy", None, OPTIONAL_PICTURES), "00000000.001.flow.npy is missing"),
+        (broken("000.normals.png", None, OPTIONAL_PICTURES), "00000000.000.normals.png is missing"),
+        ([*members_of(0), ("00000000.000.heat.png", b"x")], "00000000.000.heat.png is no member of a sample of 3 frames"),
+        (broken("002.flow.npy", pickled(), OPTIONAL_PICTURES), "00000000.002.flow.npy is damaged: .*allow_pickle"),
+        (broken("002.flow.npy", b"", OPTIONAL_PICTURES), "00000000.002.flow.npy is damaged"),
+        (broken("001.mask_amodal.png", dict(members_of(0))["00000000.001.depth.png"], OPTIONAL_PICTURES), "mask_amodal.png is damaged: it is uint16"),
         (broken("001.depth.png", b"no picture"), "00000000.001.depth.png is damaged"),
-        (broken("001.depth.png", members_of(0)[2][1]), "of uint8, expected .32, 24. of uint16"),
+        (broken("001.depth.png", members_of(0)[2][1]), "it is uint8 of shape .24, 32., expected uint16 of shape .24, 32."),
         (broken("meta.json", members_of(1)[-1][1]), "00000000.meta.json is that of sequence 00000001"),
         (broken("meta.json", b"{"), "00000000.meta.json is damaged"),
         (broken("meta.json", json.dumps({**make_meta(0), "fps": 30}).encode()), "meta.fps is 30"),
@@ -279,34 +364,52 @@ def test_a_damaged_shard_is_not_taken_for_a_short_one(tmp_path: Path) -> None:
 # The stock readers
 
 
+@pytest.fixture(scope="module")
+def rich_data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One with all optional members."""
+    directory = tmp_path_factory.mktemp("rich") / "set"
+    write_data_set(directory, pictures=OPTIONAL_PICTURES)
+    return directory
+
+
+def stored_pictures(n: int, pictures: Sequence[str]) -> dict[str, np.ndarray]:
+    """What is in each picture of sequence n, by member."""
+    written = make_sequence(n, pictures=pictures)
+    read = decode_sequence(written.key, dict(encode_sequence(written, jpeg_quality=QUALITY)))
+    stored = {name: getattr(read if name == "rgb.jpg" else written, FRAME_MEMBERS[name].field) for name in frame_members(written)}
+    return {f"{frame:03d}.{name}": clip[frame] for frame in range(3) for name, clip in stored.items()}
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves the shard open
-def test_webdataset_reads_every_sample(data_set: Path) -> None:
+@pytest.mark.parametrize(("made", "pictures"), [("data_set", ()), ("rich_data_set", OPTIONAL_PICTURES)])
+def test_webdataset_reads_every_sample(made: str, pictures: tuple[str, ...], request: pytest.FixtureRequest) -> None:
     wds = pytest.importorskip("webdataset")
-    path = str(data_set / "shards" / "train-000000.tar")
+    path = str(request.getfixturevalue(made) / "shards" / "train-000000.tar")
     samples = list(wds.WebDataset(path, shardshuffle=False).decode(wds.handle_extension("png", lambda data: np.array(Image.open(io.BytesIO(data)))), "rgb8"))
     assert [sample["__key__"] for sample in samples] == [f"{n:08d}" for n in range(4)]
-    for sample, written in zip(samples, map(make_sequence, range(4)), strict=True):
-        assert {name for name in sample if not name.startswith("__")} == set(member_names(3))
-        read = decode_sequence(written.key, dict(encode_sequence(written, jpeg_quality=QUALITY)))
-        for frame in range(3):
-            for member, pictures in (("rgb.jpg", read.rgb), ("depth.png", written.depth_tenth_mm), ("parts.png", written.parts)):
-                np.testing.assert_array_equal(sample[f"{frame:03d}.{member}"], pictures[frame], strict=True)
+    for n, sample in enumerate(samples):
+        written, stored = make_sequence(n, pictures=pictures), stored_pictures(n, pictures)
+        assert {name for name in sample if not name.startswith("__")} == {*stored, "labels.npz", "meta.json"}
+        for name, picture in stored.items():
+            np.testing.assert_array_equal(sample[name], picture, strict=True)
         for name, array in sample["labels.npz"].items():
             np.testing.assert_array_equal(array, getattr(written.labels, name), strict=True)
         assert sample["meta.json"] == written.meta
 
 
-def test_datasets_reads_every_sample(data_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("made", "pictures"), [("data_set", ()), ("rich_data_set", OPTIONAL_PICTURES)])
+def test_datasets_reads_every_sample(made: str, pictures: tuple[str, ...], request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"HF_HOME": str(tmp_path), "HF_DATASETS_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, value)
     datasets = pytest.importorskip("datasets")
-    files = [str(data_set / "shards" / name) for name in ("train-000000.tar", "train-000001.tar")]
+    files = [str(request.getfixturevalue(made) / "shards" / name) for name in ("train-000000.tar", "train-000001.tar")]
     samples = datasets.load_dataset("webdataset", data_files={"train": files}, split="train", cache_dir=str(tmp_path))
     assert samples["__key__"] == [f"{n:08d}" for n in range(7)]
-    for sample, written in zip(samples, map(make_sequence, range(7)), strict=True):
-        for frame in range(3):
-            np.testing.assert_array_equal(np.asarray(sample[f"{frame:03d}.depth.png"]), written.depth_tenth_mm[frame], strict=True)
-            np.testing.assert_array_equal(np.asarray(sample[f"{frame:03d}.parts.png"]), written.parts[frame], strict=True)
+    for n, sample in enumerate(samples):
+        written = make_sequence(n, pictures=pictures)
+        for name, picture in stored_pictures(n, pictures).items():
+            if not name.endswith(".jpg"):  # decoded by another library
+                np.testing.assert_array_equal(np.asarray(sample[name], picture.dtype), picture, strict=True)
         for field in fields(Labels):
             array = getattr(written.labels, field.name)
             np.testing.assert_array_equal(np.array(sample["labels.npz"][field.name], array.dtype), array, strict=True)
@@ -386,13 +489,17 @@ def test_the_index_says_what_the_meta_says(data_set: Path) -> None:
     assert [row.id for row in rows] == list(range(9))
     assert rows[4] == index_row(make_meta(4), "train-000001.tar")
     assert (rows[4].speed, rows[4].shareable, rows[5].shareable) == (3.0, False, True)
+    assert (rows[4].arm, rows[4].occluder, rows[5].occluder, rows[5].frames_outside, rows[5].group) == ("bare", "box", "none", 1, -1)
+    grouped = index_row(in_group(7, 6).meta, "train-000001.tar")
+    assert (grouped.group, grouped.view, grouped.sensor, grouped.depth_sensor, grouped.camera_model) == (6, 0, "none", "none", "pinhole")
 
 
 def test_the_index_has_plain_columns(data_set: Path) -> None:
     import pyarrow.parquet as pq
 
     table = pq.read_table(data_set / INDEX_NAME)
-    assert {name: str(table.schema.field(name).type) for name in ("id", "speed", "shareable", "key")} == {"id": "int64", "speed": "double", "shareable": "bool", "key": "string"}
+    types = {"id": "int64", "group": "int64", "frames_outside": "int64", "speed": "double", "shareable": "bool", "key": "string", "arm": "string"}
+    assert {name: str(table.schema.field(name).type) for name in types} == types and not any(field.nullable for field in table.schema)
 
 
 def test_index_errors(tmp_path: Path) -> None:
@@ -417,6 +524,7 @@ def test_a_folder_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def test_the_manifest_says_what_the_data_set_is(data_set: Path) -> None:
     manifest = read_manifest(data_set)
     assert manifest.counts == {"sequences": 9, "frames": 27, "splits": {"train": 7, "val": 2}}
+    assert manifest.shares == {"frames_partly_outside": 4 / 27, "left": 0.0, "arm": 6 / 9, "occluder": 3 / 9}
     assert (manifest.config, manifest.config_hash) == (CONFIG, config_digest(dict(reversed(CONFIG.items()))))
     assert manifest.identity == IDENTITY != manifest.config_hash
     assert manifest.conventions["joints"] == list(JOINT_NAMES)
@@ -429,7 +537,8 @@ def test_the_conventions_say_what_is_applied() -> None:
     assert "3 mm behind to 35 mm before the joint" in said["joints_visible"] and "connects" in said["joints_visible"]
     assert "[[s, 0, tx], [0, s, ty], [0, 0, 1]], px = s x + tx, s y + ty" in said["intrinsics"]
     assert said["world_axes"] == "x right, y down (gravity), z forward"
-    assert "relative to the hand model's template" in said["hand_parameters"] and "right hands" in said["hands"]
+    assert "relative to the hand model's template" in said["hand_parameters"] and "mirrored world" in said["hands"]
+    assert "parts 1 to 16" in said["masks"] and said["joints_hidden_by"].startswith("0 where") and "or 255" in said["joints_hidden_by"]
 
 
 def test_part_names_agree_with_the_skeleton() -> None:
@@ -447,9 +556,9 @@ def test_part_names_agree_with_the_skeleton() -> None:
         (None, "is missing"),
         ("{", "is damaged"),
         ("[]", "was not written by seqgen"),
-        ('{"format": "seqgen", "schema_version": 2}', "schema version 2, this seqgen reads 1"),
-        ('{"format": "seqgen", "schema_version": 1}', "is damaged"),
-        (json.dumps({"format": "seqgen", "schema_version": 1, **{field.name: [] for field in fields(Manifest)}}), r"is damaged: config is \[\]"),
+        ('{"format": "seqgen", "schema_version": 1}', "schema version 1, this seqgen reads 2"),
+        ('{"format": "seqgen", "schema_version": 2}', "is damaged"),
+        (json.dumps({"format": "seqgen", "schema_version": 2, **{field.name: [] for field in fields(Manifest)}}), r"is damaged: config is \[\]"),
     ],
 )
 def test_manifest_errors_are_one_line(tmp_path: Path, text: str | None, words: str) -> None:
@@ -593,6 +702,26 @@ def test_the_contact_sheet_shows_the_joints_where_they_are() -> None:
             for finger, colour in enumerate(FINGER_COLOURS.values()):
                 x, y = (corner + (frame * 196, 0) + (sequence.labels.joints_px[frame, 4 + 4 * finger] + 0.5) * 2).astype(int).tolist()
                 assert (np.abs(np.subtract(sheet.getpixel((x, y)), colour)).max() < 12) == at_tip
+
+
+def test_the_sheet_shows_the_optional_pictures_that_there_are() -> None:
+    bare, rich = make_sequence(0), make_sequence(0, pictures=OPTIONAL_PICTURES)
+    short, tall = (contact_sheet([sequence], columns=3, tile_width=64) for sequence in (bare, rich))
+    row = 48 + 4
+    assert (tall.width, tall.height) == (short.width, short.height + 3 * row)  # masks are in the parts
+    assert short.tobytes() == tall.crop((0, 0, tall.width, short.height - 8)).tobytes() + short.crop((0, short.height - 8, *short.size)).tobytes()
+    for number, pictures in enumerate((colour_depth(rich.depth_sensor_tenth_mm.astype(np.float32)), rich.normals, colour_flow(rich.flow_px))):
+        top = short.height - 8 + 4 + number * row
+        shown = np.asarray(tall.crop((8, top, 8 + 64, top + 48)))
+        np.testing.assert_array_equal(shown, pictures[0].repeat(2, 0).repeat(2, 1))
+    assert animated_gif([rich], tile_width=64) == animated_gif([bare], tile_width=64)
+
+
+def test_the_hue_of_flow_is_its_direction_and_stillness_is_white() -> None:
+    right, left, down, still = colour_flow(np.array([[[2, 0], [-2, 0], [0, 2], [0, 0]]], np.float32))[0].tolist()
+    assert (right, left, still) == ([255, 0, 0], [0, 255, 255], [255, 255, 255])
+    assert down[1] == 255 and down[0] == 128 and down[2] == 0  # a quarter of the way round
+    assert (colour_flow(np.zeros((1, 2, 3, 2), np.float32)) == 255).all()
 
 
 def test_the_gif_moves_at_the_clips_speed() -> None:

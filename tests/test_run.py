@@ -11,7 +11,6 @@ from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline.cluster import Cluster
 from seqgen.pipeline.run import Progress, generate_dataset
-from seqgen.scene import background
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +100,7 @@ def test_a_photo_that_breaks_off_is_the_users_to_mend(tmp_path: Path, workers: i
     (photos / "a.jpg").write_bytes((photos / "a.jpg").read_bytes()[:3000])
     with pytest.raises(UserError, match="no readable image"):
         generate_dataset(small_config(workers=workers, background={"folder": str(photos)}), tmp_path / "out")
-    monkeypatch.setattr(background, "CHECKED_PHOTOS", 0)
+    monkeypatch.setattr(photos_module, "CHECKED_PHOTOS", 0)
     with pytest.raises(UserError, match=r"a\.jpg: photo cannot be decoded"):
         generate_dataset(small_config(workers=workers, background={"folder": str(photos)}), tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.tar"))

@@ -1,51 +1,82 @@
 """A `HandSequence` as the members of a WebDataset sample, and back. The same record gives the same bytes.
 
-    <key>.000.rgb.jpg      sRGB, 4:4:4                          per frame, in this order
-         .000.depth.png    uint16, 0.1 mm, 0 = nothing
-         .000.parts.png    uint8, 0 = background
+    <key>.000.rgb.jpg             sRGB, 4:4:4                                  per frame, in this order
+         .000.depth.png           uint16, 0.1 mm, 0 = nothing
+         .000.parts.png           uint8, 0 = background
+         .000.depth_sensor.png    as depth                                     this and the next four in all frames of a data set, or in none
+         .000.flow.npy            float32 (height, width, 2)
+         .000.normals.png         uint8, three channels
+         .000.mask_amodal.png     uint8, 0 or 255
+         .000.mask_visible.png    uint8, 0 or 255
          ...
-         .labels.npz       the arrays of `Labels` under their names, uncompressed; those that are None are left out
-         .meta.json        `seqgen.dataset.meta.SequenceMeta`, keys sorted
+         .labels.npz              the arrays of `Labels` under their names, uncompressed; those that are None are left out
+         .meta.json               `seqgen.dataset.meta.SequenceMeta`, keys sorted
 
+Which of the optional members a sample has is told by its names: what one frame has, all have.
 Colour is not subsampled (4:2:0) at any quality: at equal size 4:4:4 is better, above all along the hand's outline (224x224 hands on photos:
-4:4:4 at quality 90, 21.6 kB, 31.4 dB there; 4:2:0 at 95, 22.9 kB, 28.2 dB). PNG level 1 halves the time of level 6 for 0.9 + 0.4 kB a frame.
+4:4:4 at quality 90, 21.6 kB, 31.4 dB there; 4:2:0 at 95, 22.9 kB, 28.2 dB).
 """
 
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt8
 from PIL import Image
 
 from seqgen.dataset.meta import check_meta, null_fields
+from seqgen.dataset.png import encode_png
 from seqgen.dataset.sequence import HandSequence, Labels
 from seqgen.errors import UserError
 
 Array = np.ndarray
 Decoded = TypeVar("Decoded")
 
-FRAME_MEMBERS = ("rgb.jpg", "depth.png", "parts.png")
-PNG_LEVEL = 1
+
+@dataclass(frozen=True)
+class FrameMember:
+    """A file of each frame: the field of `HandSequence` that it holds, with the type and channels of a picture."""
+
+    field: str
+    dtype: type
+    channels: tuple[int, ...] = ()
+    optional: bool = True
+
+
+FRAME_MEMBERS = {
+    "rgb.jpg": FrameMember("rgb", np.uint8, (3,), optional=False),
+    "depth.png": FrameMember("depth_tenth_mm", np.uint16, optional=False),
+    "parts.png": FrameMember("parts", np.uint8, optional=False),
+    "depth_sensor.png": FrameMember("depth_sensor_tenth_mm", np.uint16),
+    "flow.npy": FrameMember("flow_px", np.float32, (2,)),
+    "normals.png": FrameMember("normals", np.uint8, (3,)),
+    "mask_amodal.png": FrameMember("mask_amodal", np.uint8),
+    "mask_visible.png": FrameMember("mask_visible", np.uint8),
+}
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 
 
-def member_names(frames: int) -> list[str]:
-    """The members of a sample of `frames` frames, in their order."""
-    return [f"{frame:03d}.{member}" for frame in range(frames) for member in FRAME_MEMBERS] + ["labels.npz", "meta.json"]
+def frame_members(sequence: HandSequence) -> tuple[str, ...]:
+    """The files that each frame of a sequence has, in their order."""
+    return tuple(name for name, member in FRAME_MEMBERS.items() if getattr(sequence, member.field) is not None)
+
+
+def member_names(frames: int, members: Iterable[str]) -> list[str]:
+    """The members of a sample of `frames` frames that have `members` each, in their order."""
+    members = tuple(members)
+    return [f"{frame:03d}.{member}" for frame in range(frames) for member in members] + ["labels.npz", "meta.json"]
 
 
 def encode_sequence(sequence: HandSequence, *, jpeg_quality: int) -> list[tuple[str, bytes]]:
     """The members (name after the key, bytes) of a sample, in their order."""
     _check_agreement(sequence)
-    pictures = []
-    for rgb, depth, parts in zip(sequence.rgb, sequence.depth_tenth_mm, sequence.parts, strict=True):
-        pictures += [_encode_jpeg(rgb, jpeg_quality), _encode_png(depth), _encode_png(parts)]
-    return list(zip(member_names(len(sequence.rgb)), [*pictures, _encode_labels(sequence.labels), _encode_meta(sequence.meta)], strict=True))
+    names = frame_members(sequence)
+    pictures = [_encode_picture(name, getattr(sequence, FRAME_MEMBERS[name].field)[frame], jpeg_quality) for frame in range(len(sequence.rgb)) for name in names]
+    return list(zip(member_names(len(sequence.rgb), names), [*pictures, _encode_labels(sequence.labels), _encode_meta(sequence.meta)], strict=True))
 
 
 def decode_sequence(key: str, members: Mapping[str, bytes]) -> HandSequence:
@@ -55,30 +86,40 @@ def decode_sequence(key: str, members: Mapping[str, bytes]) -> HandSequence:
     meta = _decode(key, "meta.json", members, _decode_meta)
     if meta["key"] != key:
         raise UserError(f"{key}.meta.json is that of sequence {meta['key']}")
-    names = member_names(meta["frames"])
+    there = {name.partition(".")[2] for name in members}
+    present = [name for name, member in FRAME_MEMBERS.items() if not member.optional or name in there]
+    names = member_names(meta["frames"], present)
     for name in sorted(set(names) ^ set(members)):
         raise UserError(f"{key}.{name} " + ("is missing" if name in names else f"is no member of a sample of {meta['frames']} frames"))
-    rgb, depth, parts = (
-        np.stack([_decode(key, name, members, lambda data, dtype=dtype: _decode_picture(data, dtype, meta["size"])) for name in names if name.endswith(member)])
-        for member, dtype in zip(FRAME_MEMBERS, (np.uint8, np.uint16, np.uint8), strict=True)
-    )
+    pictures = {FRAME_MEMBERS[name].field: _decode_clip(key, name, members, meta) for name in present}
     labels = _decode(key, "labels.npz", members, lambda data: _decode_labels(data, meta["frames"]))
-    return HandSequence(key=key, split=meta["split"], rgb=rgb, depth_tenth_mm=depth, parts=parts, labels=labels, meta=meta)
+    return HandSequence(key=key, split=meta["split"], labels=labels, meta=meta, **pictures)
 
 
 def sequence_schema(sequence: HandSequence) -> dict[str, Any]:
     """What all samples of one data set have in common, beyond the keys and types of their meta."""
     labels = tuple(field.name for field in fields(Labels) if getattr(sequence.labels, field.name) is not None)
-    return {"picture shape": sequence.rgb.shape, "labels": labels, "null fields": null_fields(sequence.meta)}
+    return {"picture shape": sequence.rgb.shape, "members": frame_members(sequence), "labels": labels, "null fields": null_fields(sequence.meta)}
 
 
 def _check_agreement(sequence: HandSequence) -> None:
-    """The meta says what the record is."""
+    """The meta says what the record is, and all its pictures have one size and number."""
     check_meta(sequence.meta)
     frames, height, width = sequence.depth_tenth_mm.shape
     for name, value in {"key": sequence.key, "split": sequence.split, "frames": frames, "size": [width, height]}.items():
         if sequence.meta[name] != value:
             raise ValueError(f"{sequence.key}: meta.{name} is {sequence.meta[name]!r}, the sequence has {value!r}")
+    for name in frame_members(sequence):
+        member, pictures = FRAME_MEMBERS[name], getattr(sequence, FRAME_MEMBERS[name].field)
+        if pictures.shape != (frames, height, width, *member.channels) or pictures.dtype != member.dtype:
+            raise ValueError(f"{sequence.key}: {member.field} is {pictures.dtype} of shape {pictures.shape}, the sequence has {frames} frames of {width} x {height}")
+
+
+def _encode_picture(name: str, picture: Array, jpeg_quality: int) -> bytes:
+    """One file of a frame, in the format of its name."""
+    if name.endswith(".jpg"):
+        return _encode_jpeg(picture, jpeg_quality)
+    return encode_png(picture) if name.endswith(".png") else _encode_npy(picture)
 
 
 def _encode_jpeg(rgb: UInt8[Array, "height width 3"], quality: int) -> bytes:
@@ -87,9 +128,9 @@ def _encode_jpeg(rgb: UInt8[Array, "height width 3"], quality: int) -> bytes:
     return stream.getvalue()
 
 
-def _encode_png(picture: UInt16[Array, "height width"] | UInt8[Array, "height width"]) -> bytes:
+def _encode_npy(array: Array) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG", compress_level=PNG_LEVEL)
+    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
     return stream.getvalue()
 
 
@@ -100,9 +141,7 @@ def _encode_labels(labels: Labels) -> bytes:
         for field in fields(Labels):
             array = getattr(labels, field.name)
             if array is not None:
-                member = io.BytesIO()
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{field.name}.npy", ZIP_DATE), member.getvalue())
+                archive.writestr(zipfile.ZipInfo(f"{field.name}.npy", ZIP_DATE), _encode_npy(array))
     return stream.getvalue()
 
 
@@ -118,11 +157,25 @@ def _decode(key: str, name: str, members: Mapping[str, bytes], decoder: Callable
         raise UserError(f"{key}.{name} is damaged: {error}") from error
 
 
-def _decode_picture(data: bytes, dtype: type, size: list[int]) -> Array:
-    """A picture with the type and the size ([width, height]) it should have."""
-    picture = np.asarray(Image.open(io.BytesIO(data)))
-    if picture.dtype != dtype or picture.shape[1::-1] != tuple(size):
-        raise ValueError(f"it is {picture.shape[1::-1]} of {picture.dtype}, expected {tuple(size)} of {np.dtype(dtype)}")
+def _decode_clip(key: str, name: str, members: Mapping[str, bytes], meta: dict[str, Any]) -> Array:
+    """The pictures of all frames."""
+    member = FRAME_MEMBERS[name]
+    shape, read = (*meta["size"][::-1], *member.channels), _read_npy if name.endswith(".npy") else _read_image
+    return np.stack([_decode(key, f"{frame:03d}.{name}", members, lambda data: _checked(read(data), member.dtype, shape)) for frame in range(meta["frames"])])
+
+
+def _read_image(data: bytes) -> Array:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def _read_npy(data: bytes) -> Array:
+    return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+
+
+def _checked(picture: Array, dtype: type, shape: tuple[int, ...]) -> Array:
+    """A picture with the type and the shape it should have."""
+    if picture.dtype != dtype or picture.shape != shape:
+        raise ValueError(f"it is {picture.dtype} of shape {picture.shape}, expected {np.dtype(dtype)} of shape {shape}")
     return picture
 
 

@@ -2,7 +2,10 @@
 
     id       int64     index of the sequence           key       string    its name in the shard
     shard    string    file under shards/              split     string
-    viewpoint, hand, side, skin, background, camera     strings, as in meta.json
+    group    int64     the first of the clips that show one motion at one time from several cameras; -1 in a data set of one camera a motion
+    view     int64     which of those cameras
+    viewpoint, hand, side, skin, arm, background, occluder, camera, camera_model, sensor, depth_sensor     strings, as in meta.json
+    frames_outside     int64, in how many frames a part of the hand is outside the picture
     speed    float64   mean joint step, mm a frame
     pose_licence, hand_licence, photo_licence           strings; shareable bool: all three are known to allow passing the pictures on
 """
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 INDEX_NAME = "index.parquet"
+NO_GROUP = -1  # not null: readers that know no null integers would make floats of the column
 # Licences under which what was made with an asset may be passed on. A licence that is not here counts as one that forbids it.
 OPEN_LICENCES = frozenset({"none", "public-domain", "CC0-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "MIT", "BSD-3-Clause", "Apache-2.0"})
 
@@ -31,13 +35,21 @@ class IndexRow:
     key: str
     shard: str
     split: str
+    group: int
+    view: int
     viewpoint: str
     hand: str
     side: str
     skin: str
+    arm: str
     background: str
+    occluder: str
     speed: float
     camera: str
+    camera_model: str
+    frames_outside: int
+    sensor: str
+    depth_sensor: str
     pose_licence: str
     hand_licence: str
     photo_licence: str
@@ -52,13 +64,21 @@ def index_row(meta: dict[str, Any], shard: str) -> IndexRow:
         key=meta["key"],
         shard=shard,
         split=meta["split"],
+        group=NO_GROUP if meta["group"] is None else meta["group"],
+        view=meta["camera"]["view"],
         viewpoint=meta["camera"]["viewpoint"],
         hand=meta["hand"]["kind"],
         side=meta["hand"]["side"],
         skin=meta["skin"]["tone"],
+        arm=meta["arm"]["kind"],
         background=meta["background"]["name"],
+        occluder=meta["occluder"]["kind"],
         speed=meta["flow"]["mm_per_frame"],
         camera=meta["camera"]["kind"],
+        camera_model=meta["camera"]["model"],
+        frames_outside=meta["camera"]["frames_outside"],
+        sensor=meta["sensor"]["kind"],
+        depth_sensor=meta["sensor"]["depth"],
         pose_licence=licences["poses"],
         hand_licence=licences["hand"],
         photo_licence=licences["background"],

@@ -1,9 +1,10 @@
 """`dataset.json`: what a data set is and is made of. Written last, so its presence says that the data set is whole.
 
-    format          "seqgen"                   schema_version   1
+    format          "seqgen"                   schema_version   2
     config          what it was made with      config_hash      sha256 of it, in canonical JSON      seed
     identity        sha256 of config, assets and all else that decides the bytes: a run continues only what has its own
     counts          {sequences, frames, splits: {train: ...}}
+    shares          of the frames in which a part of the hand is outside the picture; of the clips with left hands, an arm, an occluder
     conventions     `seqgen.dataset.conventions`
     assets          [{kind, name, licence, source}]
     left_out        {label array: licence that forbids to store it}
@@ -14,6 +15,7 @@
 import json
 import os
 import platform
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -23,7 +25,7 @@ from typing import Any
 
 from seqgen.config import config_digest
 from seqgen.dataset.conventions import conventions
-from seqgen.dataset.index import INDEX_NAME
+from seqgen.dataset.index import INDEX_NAME, IndexRow
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
 from seqgen.files import write_json
@@ -31,7 +33,7 @@ from seqgen.files import write_json
 MANIFEST_NAME = "dataset.json"
 SHARD_FOLDER = "shards"
 FORMAT = "seqgen"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Manifest:
     identity: str
     seed: int
     counts: dict[str, Any]
+    shares: dict[str, float]
     conventions: dict[str, Any]
     assets: tuple[Asset, ...]
     left_out: dict[str, str]
@@ -69,19 +72,27 @@ def build_manifest(
     assets: Sequence[Asset],
     left_out: dict[str, str],
     shards: Sequence[ShardRecord],
+    rows: Sequence[IndexRow],
     run: dict[str, Any],
 ) -> Manifest:
-    """The manifest of a data set whose clips have `frames` frames. `identity` is what `claim_folder` was given."""
+    """The manifest of a data set whose clips have `frames` frames. `identity` is what `claim_folder` was given, `rows` are the index's."""
     splits: Counter[str] = Counter()
     for shard in shards:
         splits[shard.split] += shard.sequences
     counts = {"sequences": splits.total(), "frames": splits.total() * frames, "splits": dict(splits)}
-    return Manifest(config, config_digest(config), identity, seed, counts, conventions(), tuple(assets), left_out, tuple(shards), run)
+    return Manifest(config, config_digest(config), identity, seed, counts, _shares(rows, frames), conventions(), tuple(assets), left_out, tuple(shards), run)
+
+
+def _shares(rows: Sequence[IndexRow], frames: int) -> dict[str, float]:
+    """How much of a data set has what users ask for by a share, as it came out."""
+    of_clips = {"left": [row.side == "left" for row in rows], "arm": [row.arm != "none" for row in rows], "occluder": [row.occluder != "none" for row in rows]}
+    outside = sum(row.frames_outside for row in rows) / (len(rows) * frames)
+    return {"frames_partly_outside": outside, **{name: sum(having) / len(rows) for name, having in of_clips.items()}}
 
 
 def describe_machine() -> dict[str, Any]:
     """Machine and versions for the `run` block, without names of hosts or people."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
     for name in ("seqgen", "numpy", "pillow", "pyarrow", "torch", "warp-lang", "ray"):
         try:
             versions[name] = metadata.version(name)
@@ -127,7 +138,7 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
     """The record of a file of our schema version."""
     try:
         values = {field.name: content[field.name] for field in fields(Manifest)}
-        for name, kind in {"config": dict, "config_hash": str, "identity": str, "counts": dict}.items():
+        for name, kind in {"config": dict, "config_hash": str, "identity": str, "counts": dict, "shares": dict}.items():
             if not isinstance(values[name], kind):
                 raise TypeError(f"{name} is {values[name]!r}")
         assets, shards = (tuple(record(**entry) for entry in content[name]) for name, record in (("assets", Asset), ("shards", ShardRecord)))

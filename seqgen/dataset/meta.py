@@ -5,6 +5,7 @@ truncates a later 1.5 to 1. So fractional fields are always floats, and a field 
 """
 
 import math
+from functools import cache
 from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -22,10 +23,14 @@ class FlowMeta(TypedDict):
 
 
 class CameraMeta(TypedDict):
-    """`kind`: perspective or weak_perspective. `viewpoint`: the name of the view the clip was sampled for."""
+    """`kind`: perspective or weak_perspective. `model`: the camera whose intrinsics it has. `viewpoint`: the name of the view the clip was sampled for.
+    `view`: which of the clip's synchronised cameras, from 0. `frames_outside`: in how many frames a part of the hand is outside the picture."""
 
     kind: str
+    model: str
     viewpoint: str
+    view: int
+    frames_outside: int
 
 
 class HandMeta(TypedDict):
@@ -36,15 +41,25 @@ class HandMeta(TypedDict):
 
 
 class SkinMeta(TypedDict):
-    """`tone`: the skin's name. `ita_deg`: individual typology angle, lightest about 60, darkest about -50."""
+    """`name`: "drawn", "flat" or the file of a template. `tone`: the range it falls in. `ita_deg`: individual typology angle, lightest about 60, darkest about -50."""
 
+    name: str
     tone: str
     ita_deg: float
 
 
+class ArmMeta(TypedDict):
+    """`kind`: none, bare or sleeve."""
+
+    kind: str
+
+
 class LightMeta(TypedDict):
+    """`shadows`: whether things keep the key light from others."""
+
     kind: str
     num_lights: int
+    shadows: bool
 
 
 class BackgroundMeta(TypedDict):
@@ -54,8 +69,18 @@ class BackgroundMeta(TypedDict):
     source: str
 
 
-class SensorMeta(TypedDict):
+class OccluderMeta(TypedDict):
+    """`kind`: what is in the way, "none" when nothing is. `manner`: how it moves, "none" then too."""
+
     kind: str
+    manner: str
+
+
+class SensorMeta(TypedDict):
+    """`kind`: of the colour pictures; `depth`: the depth camera of `.depth_sensor.png`. "none" where there is none."""
+
+    kind: str
+    depth: str
 
 
 class LicencesMeta(TypedDict):
@@ -64,10 +89,13 @@ class LicencesMeta(TypedDict):
     poses: str
     hand: str
     background: str
+    skin: str
+    occluder: str
 
 
 class SequenceMeta(TypedDict):
-    """`key`: the index as eight digits. `size`: [width, height]. `group`: clips that show the same motion share it; null for now."""
+    """`key`: the index as eight digits. `size`: [width, height]. `group`: the index of the first of the clips that show one motion at one time
+    from several cameras; null in a data set of one camera a motion."""
 
     key: str
     index: int
@@ -80,8 +108,10 @@ class SequenceMeta(TypedDict):
     camera: CameraMeta
     hand: HandMeta
     skin: SkinMeta
+    arm: ArmMeta
     light: LightMeta
     background: BackgroundMeta
+    occluder: OccluderMeta
     sensor: SensorMeta
     licences: LicencesMeta
     group: int | None
@@ -114,26 +144,32 @@ def null_fields(meta: dict[str, Any], where: str = "meta") -> tuple[str, ...]:
     return sum(below, ())
 
 
-def _check(value: Any, hint: Any, where: str) -> None:
-    """One value against its type, going down into records."""
-    if is_typeddict(hint):
-        _check_keys(value, hint, where)
-        for name, inner in get_type_hints(hint).items():
-            _check(value[name], inner, f"{where}.{name}")
-    elif get_origin(hint) is list:
-        _check(value, list, where)
-        for number, item in enumerate(value):
-            _check(item, get_args(hint)[0], f"{where}[{number}]")
-    else:
-        allowed = get_args(hint) if get_origin(hint) is UnionType else (hint,)
-        if type(value) not in allowed or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"{where} is {value!r} ({type(value).__name__}), expected {' or '.join('null' if t is type(None) else t.__name__ for t in allowed)}")
+@cache
+def _schema(record: Any) -> dict[str, Any]:
+    """Field -> the record it is, or the types it may have. Kept: to ask a TypedDict for its hints costs more than to write a picture."""
+    return {name: hint if is_typeddict(hint) else get_args(hint) if get_origin(hint) is UnionType else (hint,) for name, hint in get_type_hints(record).items()}
 
 
-def _check_keys(value: Any, schema: Any, where: str) -> None:
-    """A record has the keys of its schema, no fewer and no more."""
+def _check(value: Any, record: Any, where: str) -> None:
+    """A record has the fields of its schema, no fewer and no more, each of its type; goes down into the records in it."""
+    schema = _schema(record)
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}, expected a record of {', '.join(get_type_hints(schema))}")
-    missing, extra = [name for name in get_type_hints(schema) if name not in value], [name for name in value if name not in get_type_hints(schema)]
-    if missing or extra:
+        raise ValueError(f"{where} is {value!r}, expected a record of {', '.join(schema)}")
+    if value.keys() != schema.keys():
+        missing, extra = [name for name in schema if name not in value], [name for name in value if name not in schema]
         raise ValueError(f"{where} lacks {', '.join(missing) or 'nothing'} and has {', '.join(map(str, extra)) or 'nothing'} that the schema does not know")
+    for name, expected in schema.items():
+        if isinstance(expected, tuple):
+            _check_scalar(value[name], expected, f"{where}.{name}")
+        else:
+            _check(value[name], expected, f"{where}.{name}")
+
+
+def _check_scalar(value: Any, allowed: tuple[Any, ...], where: str) -> None:
+    """A value of one of the types, or a list of them."""
+    kind = type(value)
+    if kind is list and get_origin(allowed[0]) is list:
+        for number, item in enumerate(value):
+            _check_scalar(item, get_args(allowed[0]), f"{where}[{number}]")
+    elif kind not in allowed or (kind is float and not math.isfinite(value)):
+        raise ValueError(f"{where} is {value!r} ({kind.__name__}), expected {' or '.join('null' if t is type(None) else t.__name__ for t in allowed)}")

@@ -1,16 +1,17 @@
 """Data to look at: contact sheets and moving pictures of sequences. PIL only.
 
-    caption: key, split, viewpoint, side, skin, speed
+    caption: key, split, viewpoint, side, skin, arm, occluder, speed
     colour with the skeleton     frame 0   ...   frame T-1      a joint is a disc where it is seen and a ring where it is hidden
     depth, near is warm          frame 0   ...   frame T-1      the range is the sequence's own
     parts                        frame 0   ...   frame T-1      a finger has its skeleton's colour, darker towards the palm
+    the sensor's depth, normals, optical flow: those that the data set has; the hue of flow is its direction, its strength that of the fastest hundredth
 """
 
 import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from seqgen.dataset.conventions import MANO_FINGERS
@@ -25,6 +26,7 @@ NOTHING_COLOUR, PAPER_COLOUR, INK_COLOUR = (24, 26, 30), (14, 15, 18), (205, 210
 # From far to near: dark blue over green to dark red, evenly spaced.
 DEPTH_COLOURS = ((48, 18, 99), (66, 92, 214), (48, 155, 249), (27, 208, 205), (70, 241, 138), (164, 252, 60), (226, 220, 56), (253, 161, 48), (240, 91, 18), (170, 22, 3))
 GAP, CAPTION_HEIGHT, SMOOTHING = 4, 24, 3
+GIF_ROWS = 3  # of a sheet: colour, depth and parts
 MAX_SIDE = 2000  # pixels of a tile's height, and of a GIF's sides
 SHORTEST_MS, LONGEST_MS, MAX_STILL_MS = 20, 5000, 600_000  # a GIF counts to 655 s, and Pillow adds up frames that do not differ
 
@@ -41,8 +43,8 @@ def animated_gif(sequences: Sequence[HandSequence], *, tile_width: int = 160) ->
     Tiles are narrower than `tile_width` where the rows would not fit in MAX_SIDE; a frame is shown for SHORTEST_MS to LONGEST_MS.
     """
     gaps = (GAP + 1) * (len(sequences) + 1)  # and a pixel a row for rounding
-    tile_width = min(_fitting_width(sequences, tile_width, MAX_SIDE - gaps), (MAX_SIDE - 4 * GAP) // 3)
-    clips = [list(zip(*_tiles(sequence, range(len(sequence.rgb)), tile_width), strict=True)) for sequence in sequences]
+    tile_width = min(_fitting_width(sequences, tile_width, MAX_SIDE - gaps), (MAX_SIDE - (GIF_ROWS + 1) * GAP) // GIF_ROWS)
+    clips = [list(zip(*_tiles(sequence, range(len(sequence.rgb)), tile_width)[:GIF_ROWS], strict=True)) for sequence in sequences]
     frames = [
         _stack([_stack(clip[number % len(clip)], GAP, across=True) for clip in clips], GAP, across=False, border=GAP)
         for number in range(max(map(len, clips)))
@@ -83,6 +85,15 @@ def colour_parts(parts: UInt8[Array, "*frames height width"]) -> UInt8[Array, "*
     return _part_table()[parts]
 
 
+def colour_flow(flow_px: Float32[Array, "*frames height width 2"]) -> UInt8[Array, "*frames height width 3"]:
+    """The hue is the direction (red: to the right, further ones clockwise), the saturation the speed against the fastest hundredth; white stands still."""
+    speed = np.linalg.norm(flow_px, axis=-1)
+    turn = np.arctan2(flow_px[..., 1], flow_px[..., 0]) / (2 * np.pi)
+    off = np.abs((turn[..., None] + np.array([3, 1, -1]) / 6) % 1 - 0.5)  # turns from the hue to red, green, blue
+    strength = np.clip(speed / max(float(np.percentile(speed, 99)), 1e-9), 0, 1)[..., None]
+    return ((1 - strength * (1 - np.clip(2 - 6 * off, 0, 1))) * 255).round().astype(np.uint8)
+
+
 def _part_table() -> UInt8[Array, "256 3"]:
     """Label -> colour; magenta for a label that the legend does not know."""
     table = np.tile(np.array((255, 0, 255), np.uint8), (256, 1))
@@ -98,7 +109,7 @@ def _joint_colour(joint: int) -> tuple[int, int, int]:
 
 
 def _block(sequence: HandSequence, columns: int, tile_width: int) -> list[Image.Image]:
-    """The caption and the three rows of a sequence."""
+    """The caption and the rows of a sequence."""
     frames = np.unique(np.linspace(0, len(sequence.rgb) - 1, columns).round().astype(int)).tolist()
     rows = [_stack(tiles, GAP, across=True) for tiles in _tiles(sequence, frames, tile_width)]
     return [_caption(_describe(sequence, frames), rows[0].width), *rows]
@@ -110,23 +121,35 @@ def _fitting_width(sequences: Sequence[HandSequence], tile_width: int, height: i
     return max(1, min(tile_width, int(height / across_one)))
 
 
-def _tiles(sequence: HandSequence, frames: Iterable[int], tile_width: int) -> tuple[list[Image.Image], list[Image.Image], list[Image.Image]]:
-    """Colour with skeleton, depth and parts of the frames. Labels are never blended with their neighbours."""
+def _tiles(sequence: HandSequence, frames: Iterable[int], tile_width: int) -> list[list[Image.Image]]:
+    """The rows of the frames: colour with skeleton, depth, parts, and what else there is. Labels are never blended with their neighbours."""
     frames = list(frames)
     width, height = sequence.meta["size"]
     size = (tile_width, max(1, round(tile_width * height / width)))
     colour = [Image.fromarray(sequence.rgb[frame]).resize(size, Image.Resampling.LANCZOS) for frame in frames]
     labels, scale = sequence.labels, tile_width / width
     overlaid = [draw_skeleton(picture, labels.joints_px[frame], labels.joints_visible[frame], scale) for picture, frame in zip(colour, frames, strict=True)]
-    depth, parts = colour_depth(sequence.depth_m[frames]), colour_parts(sequence.parts[frames])
-    return overlaid, *([Image.fromarray(picture).resize(size, Image.Resampling.NEAREST) for picture in pictures] for pictures in (depth, parts))
+    return [overlaid, *([Image.fromarray(picture).resize(size, Image.Resampling.NEAREST) for picture in pictures] for pictures in _label_rows(sequence, frames))]
+
+
+def _label_rows(sequence: HandSequence, frames: list[int]) -> list[UInt8[Array, "shown height width 3"]]:
+    """Depth, parts, and the optional pictures that there are, in colours."""
+    rows = [colour_depth(sequence.depth_m[frames]), colour_parts(sequence.parts[frames])]
+    if sequence.depth_sensor_tenth_mm is not None:
+        rows.append(colour_depth(sequence.depth_sensor_tenth_mm[frames].astype(np.float32)))
+    if sequence.normals is not None:
+        rows.append(sequence.normals[frames])
+    if sequence.flow_px is not None:
+        rows.append(colour_flow(sequence.flow_px[frames]))
+    return rows
 
 
 def _describe(sequence: HandSequence, frames: list[int]) -> str:
     meta = sequence.meta
     shown = f"frames {', '.join(map(str, frames))} of {meta['frames']}"
     kind = (sequence.key, sequence.split, meta["camera"]["viewpoint"], meta["hand"]["side"], meta["skin"]["tone"])
-    return "   ".join((*kind, f"{meta['flow']['mm_per_frame']:.1f} mm/frame", shown))
+    beside = [f"{name} {meta[name]['kind']}" for name in ("arm", "occluder") if meta[name]["kind"] != "none"]
+    return "   ".join((*kind, *beside, f"{meta['flow']['mm_per_frame']:.1f} mm/frame", shown))
 
 
 def _caption(text: str, width: int) -> Image.Image:

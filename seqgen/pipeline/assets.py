@@ -21,10 +21,13 @@ from seqgen.pipeline.config import GenerateConfig
 from seqgen.poses import load_bank_of
 from seqgen.poses.bank import PoseBank, split_rows
 from seqgen.poses.graph import NeighbourGraph, load_graph
-from seqgen.scene.background import PhotoRef, list_photos
+from seqgen.scene.skin.folder import SkinRef, list_skins
+from seqgen.scene.surroundings.photos import PhotoRef, list_photos
+from seqgen.scene.things.meshes import MeshRef, list_meshes, load_mesh
 from seqgen.splits import SplitName
 
 Array = np.ndarray
+OWN, UNSTATED = "CC0-1.0", "not stated"  # licences of what seqgen draws itself, and of what the user's folders hold
 log = logging.getLogger(__name__)
 
 
@@ -38,12 +41,14 @@ class PoseSource:
 
 @dataclass(frozen=True)
 class Assets:
-    """See the head of this file. `encoder`: the state of a PoseEncoder. `digest`: a hash of all of it, of photos by name and size."""
+    """See the head of this file. `encoder`: the state of a PoseEncoder. `digest`: a hash of all of it, of the user's files by name and size."""
 
     poses: dict[SplitName, PoseSource]
     hand: HandModel
     encoder: dict[str, Array]
     photos: dict[SplitName, list[PhotoRef]]
+    skins: dict[SplitName, list[SkinRef]]
+    meshes: list[MeshRef]
     store_flow: bool
     digest: str
 
@@ -58,14 +63,20 @@ class Assets:
         return [
             Asset("poses", bank.name, bank.licence, bank.name),
             Asset("hand", self.hand.name, self.hand.licence, self.hand.provenance),
+            *(Asset("skin", skin.name, UNSTATED, "the user's folder") for skin in sorted({skin for chosen in self.skins.values() for skin in chosen}, key=lambda skin: skin.name)),
+            *(Asset("occluder", mesh.name, UNSTATED, "the user's folder") for mesh in self.meshes),
             *(Asset("background", f"{count} picture{'s' * (count > 1)}", licence, source) for (licence, source), count in sorted(photos.items())),
         ]
 
 
 def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info) -> Assets:
     """Everything a run needs, checked and built or taken from the cache. UserErrors for what the user gave wrongly, before any work begins."""
-    photos = list_photos(config.background, config.split)
+    photos = list_photos(config.background.folder, config.split, config.clip.size)
+    meshes = list_meshes(config.occluder.folder) if config.occluder.folder else []
+    for mesh in meshes:
+        load_mesh(mesh)  # refuses here, before any work, what the workers would refuse
     hand = load_hand(config.hand.kind, mano_dir=Path(config.hand.mano_dir) if config.hand.mano_dir else None)
+    skins = list_skins(config.skin, hand, config.split)
     bank = load_bank_of(config.poses, say)
     say(f"poses: {len(bank):,} distinct in {bank.name}")
     poses = {}
@@ -76,10 +87,16 @@ def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info)
     encoder = read_encoder(Path(chosen)) if chosen else load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder(), say=say)
     state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source
-    return Assets(poses, hand, state, photos, store_flow, _digest(bank, hand, state, photos))
+    return Assets(poses, hand, state, photos, skins, meshes, store_flow, _digest(bank, hand, state, photos, skins, meshes))
 
 
-def _digest(bank: PoseBank, hand: HandModel, encoder: dict[str, Array], photos: dict[SplitName, list[PhotoRef]]) -> str:
-    pictures = {split: [(photo.name, photo.bytes) for photo in chosen] for split, chosen in photos.items()}
+def _digest(
+    bank: PoseBank, hand: HandModel, encoder: dict[str, Array], photos: dict[SplitName, list[PhotoRef]], skins: dict[SplitName, list[SkinRef]], meshes: list[MeshRef]
+) -> str:
+    files = {
+        "photos": {split: [(photo.name, photo.bytes) for photo in chosen] for split, chosen in photos.items()},
+        "skins": {split: [(skin.name, skin.bytes) for skin in chosen] for split, chosen in skins.items()},
+        "meshes": [(mesh.name, Path(mesh.path).stat().st_size) for mesh in meshes],
+    }
     arrays = [value for value in (getattr(hand, field.name) for field in fields(hand)) if isinstance(value, np.ndarray)]
-    return config_digest({"bank": bank.digest, "hand": arrays_digest(*arrays), "encoder": arrays_digest(*encoder.values()), "photos": pictures})
+    return config_digest({"bank": bank.digest, "hand": arrays_digest(*arrays), "encoder": arrays_digest(*encoder.values()), **files})

@@ -4,14 +4,18 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from seqgen.config import Section
+from seqgen.config import Section, interval
+from seqgen.pipeline.labels import LabelsConfig
 from seqgen.poses.bank import PosesConfig
 from seqgen.poses.flow import FlowConfig
 from seqgen.poses.paper import update_share
-from seqgen.scene.background import BackgroundConfig
-from seqgen.scene.light import LightConfig
-from seqgen.scene.skin import SkinConfig
-from seqgen.scene.view import CameraConfig
+from seqgen.scene.arm.arm import ArmConfig
+from seqgen.scene.sensor import SensorConfig
+from seqgen.scene.skin.record import SkinConfig
+from seqgen.scene.surroundings.background import BackgroundConfig
+from seqgen.scene.surroundings.light import LightConfig
+from seqgen.scene.things.occluder import OccluderConfig
+from seqgen.scene.view.view import CameraConfig
 from seqgen.splits import SplitConfig
 
 RUN_ONLY = {"workers": True, "output": {"preview"}}  # change how a data set is made, not what is in it
@@ -47,18 +51,23 @@ class HandConfig(Section):
     """follow the motion closely: joint angles within limits refined after the encoder; false: the encoder alone, as in the SeqHAND paper"""
     pose_components: int = Field(45, ge=1, le=45)
     """principal components of the finger pose the hand is drawn with; 45 is the pose itself, the paper has 10"""
+    left: float = Field(0.0, ge=0, le=1)
+    """share of clips that show a left hand: the mirrored world, with the parameters of the mirrored right hand"""
 
 
 class RenderConfig(Section):
     renderer: Literal["warp", "pyrender"] = "warp"
     """warp: our kernels, CPU and CUDA; pyrender: OpenGL, the independent check"""
-    samples: int = Field(2, ge=1, le=2)
+    samples: int = Field(2, ge=1, le=3)
     """colour samples along each side of a pixel"""
+    shutter: interval(0.0, 1.0) = (0.0, 0.0)
+    """how long the shutter is open, as a share of the time between frames, least and most: motion blur, at most a sample of each pixel a moment"""
 
-
-class LabelsConfig(Section):
-    flow_source: bool | None = None
-    """store the asked-for motion and its source rows; none: unless the bank's licence forbids copies"""
+    @model_validator(mode="after")
+    def _blur_needs_samples(self) -> "RenderConfig":
+        if self.shutter[1] > 0 and self.samples == 1:
+            raise ValueError("shutter: motion blur needs samples = 2 or 3: each sample of a pixel is taken at its own moment")
+        return self
 
 
 class OutputConfig(Section):
@@ -86,8 +95,11 @@ class GenerateConfig(Section):
     hand: HandConfig = HandConfig()
     camera: CameraConfig = CameraConfig()
     skin: SkinConfig = SkinConfig()
+    arm: ArmConfig = ArmConfig()
     light: LightConfig = LightConfig()
     background: BackgroundConfig = BackgroundConfig()
+    occluder: OccluderConfig = OccluderConfig()
+    sensor: SensorConfig = SensorConfig()
     render: RenderConfig = RenderConfig()
     labels: LabelsConfig = LabelsConfig()
     output: OutputConfig = OutputConfig()

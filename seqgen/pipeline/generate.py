@@ -1,43 +1,46 @@
 """One clip, from its index to its record: pure work. It knows no cluster and no clock, and of files only the photos among its assets, which are decoded when
 they are first needed; the same index gives the same bytes.
 
-    shape ──> flow ──> fit ──> view ──> place ──> scene ──> frames ──> record
+    shape ──> flow ──> fit ──> view ──> place ──> stage ──> frames ──> sensors ──> labels ──> record (──> mirror)
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
-from scipy.special import ndtri
 
+from seqgen.camera import Camera
 from seqgen.dataset.meta import build_meta, sequence_key
-from seqgen.dataset.sequence import DEPTH_UNIT_M, HandSequence
-from seqgen.geometry import axis_angle_from_matrix
-from seqgen.hand.fit import PoseEncoder, encoder_of, model_from_hand
+from seqgen.dataset.mirror import mirrored
+from seqgen.dataset.sequence import HandSequence, depth_counts
+from seqgen.geometry import transform_points
+from seqgen.hand.fit import encoder_of
 from seqgen.hand.layer import HandLayer
-from seqgen.hand.plausibility import Capsules, hand_capsules, measure_plausibility
-from seqgen.hand.refine import refine_directions
-from seqgen.pipeline.assets import Assets
+from seqgen.hand.plausibility import hand_capsules
+from seqgen.pipeline.assets import OWN, UNSTATED, Assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.labels import HandMotion, make_labels
+from seqgen.pipeline.labels import HandMotion, extra_pictures, frames_outside, hand_box, make_labels, renderer_extras
+from seqgen.pipeline.motion import Mover, draw_betas, draw_motion, moved_hand, pose_hand
+from seqgen.pipeline.stage import Props, Stage, open_props, seen_from, set_stage
+from seqgen.pipeline.streams import stream
 from seqgen.poses.bank import PoseBank
-from seqgen.poses.flow import PoseFlow, draw_flow
-from seqgen.poses.paper import draw_paper_flow
-from seqgen.poses.search import PoseSearch, pose_search
-from seqgen.render import load_renderer
-from seqgen.render.renderer import Renderer
-from seqgen.scene.background import draw_background
-from seqgen.scene.light import draw_light
-from seqgen.scene.scene import Scene
-from seqgen.scene.skin import SkinMap, ita_from_uniform, paint_skin, skin_map, tone_name
-from seqgen.scene.surface import SurfaceTemplate, surface_template
-from seqgen.scene.view import View, draw_view, place_hand
-from seqgen.splits import SplitName
+from seqgen.poses.flow import PoseFlow
+from seqgen.poses.search import pose_search
+from seqgen.render import load_renderer, load_sensors
+from seqgen.render.renderer import Frames, Renderer
+from seqgen.scene.sensor import Sensor, draw_sensor
+from seqgen.scene.skin.tone import tone_name
+from seqgen.scene.things.second_hand import mirrored_camera
+from seqgen.scene.view.placement import place_hand
+from seqgen.scene.view.rig import draw_rig
+from seqgen.scene.view.view import View, draw_view
+
+if TYPE_CHECKING:
+    from seqgen.render.depth_sensor import DepthSensor
+    from seqgen.render.sensor import Developer
 
 Array = np.ndarray
-# The order is part of every data set: new concerns go to the end.
-CONCERNS = ("flow", "shape", "camera", "light", "skin", "background", "arm", "occluder", "sensor")
 
 
 @dataclass(frozen=True)
@@ -45,128 +48,121 @@ class Sources:
     """The assets made ready for work in one process."""
 
     assets: Assets
-    layer: HandLayer
-    encoder: PoseEncoder
-    template: SurfaceTemplate
-    skin: SkinMap
-    capsules: Capsules
+    mover: Mover
+    props: Props
     renderer: Renderer
-    searches: dict[SplitName, PoseSearch]  # of each split's bank, where the flow looks for nearest poses
+    developer: "Developer"
+    depth_sensor: "DepthSensor"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A hand before a camera, in that camera's frame."""
+
+    view: View
+    camera: Camera
+    hand: HandMotion
 
 
 def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
-    """Layers, templates and the renderer, in this process."""
-    layer = HandLayer(assets.hand)
+    """Layers, templates, the renderer and the sensors, in this process."""
     encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()})
-    template = surface_template(assets.hand)
-    rest = layer.joints(torch.zeros(1, 16, 3), torch.zeros(1, 10))[0].numpy()
-    normals = template.surface(assets.hand.template_m[None], assets.hand.template_m).normals[0, : len(assets.hand.template_m)]
-    renderer = load_renderer(config.render.renderer, device=config.device)
     searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
-    return Sources(assets, layer, encoder, template, skin_map(assets.hand, rest, normals), hand_capsules(assets.hand), renderer, searches)
-
-
-def stream(seed: int, index: int, concern: str, redraw: int = 0) -> np.random.Generator:
-    """The random numbers of one concern of one sequence: switching a concern off leaves the others alone. A concern drawn anew has others."""
-    key = (index, CONCERNS.index(concern), redraw) if redraw else (index, CONCERNS.index(concern))
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    mover = Mover(assets, HandLayer(assets.hand), encoder, hand_capsules(assets.hand), searches)
+    return Sources(assets, mover, open_props(assets, mover, config), load_renderer(config.render.renderer, config.device), *load_sensors(config.device))
 
 
 def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> HandSequence:
-    """Sequence `index` of a config: a pure function of its arguments."""
-    split, clip = config.split.of(index), config.clip
-    poses = sources.assets.poses[split]
-    timing = {"frames": clip.frames, "fps": clip.fps / clip.stride}
+    """Sequence `index` of a config: a pure function of its arguments. Clips of one motion from several cameras have their first one, `lead`, in common."""
+    lead = index - index % config.camera.views
+    split = config.split.of(index // config.camera.views)
+    betas = draw_betas(config, split, stream(config.seed, lead, "shape"))
+    flow, rotations, redraws = draw_motion(lead, split, betas, sources.mover, config)
 
-    betas = draw_betas(config, split, stream(config.seed, index, "shape"))
-    flow, rotations, redraws = draw_motion(index, betas, sources, config)
+    shot = aim(lead, rotations, betas, sources, config)
+    stage = set_stage(lead, split, shot.hand, shot.camera, shot.view.viewpoint, sources.props, config)
+    if index != lead:
+        shot, view_from_first = aim_again(index, lead, rotations, shot, sources, config)
+        stage = seen_from(stage, view_from_first, shot.camera, index, split, sources.props, config)
 
-    rng = stream(config.seed, index, "camera")
-    view = draw_view(config.camera, **timing, rng=rng)
-    turned = pose_hand(rotations, betas, view, np.zeros((clip.frames, 3)), sources)
-    outline = sources.template.closed(turned.vertices_m).astype(float)
-    placement = place_hand(config.camera, view, outline, size=clip.size, fps=timing["fps"], rng=rng)
-    hand = pose_hand(rotations, betas, view, placement.wrist_m, sources)
+    frames = sources.renderer.render(stage.scene, renderer_extras(config.labels))
+    left = bool(stream(config.seed, lead, "side").random() < config.hand.left)
+    sensor = draw_sensor(config.sensor, rng=stream(config.seed, index, "sensor"))
+    bank, store_flow = sources.assets.poses[split].bank, sources.assets.store_flow
+    depth = depth_counts(frames.depth_m)
+    sequence = HandSequence(
+        key=sequence_key(index),
+        split=split,
+        rgb=sources.developer.develop(frames.radiance, sensor, seed=config.seed, sequence=index),
+        depth_tenth_mm=depth,
+        parts=frames.parts,
+        labels=make_labels(shot.hand, shot.camera, shot.view, flow, frames.parts, depth, bank, config.labels, store_flow=store_flow),
+        meta=describe(index, lead, split, shot, stage, sensor, _flow_meta(flow, redraws, bank, store_flow), sources.assets, config),
+        **extra_pictures(config.labels, frames),
+        **sensed_depth(frames, shot.camera, index, left, sources, config),
+    )
+    return mirrored(sequence) if left else sequence
 
-    light = draw_light(config.light, **timing, rng=stream(config.seed, index, "light"))
-    skin_rng = stream(config.seed, index, "skin")
-    ita_deg = ita_from_uniform(config.split.banded(skin_rng.random(), split))
-    surface = sources.template.surface(hand.vertices_m, paint_skin(sources.skin, config.skin, ita_deg, skin_rng))
-    background, photo = draw_background(sources.assets.photos[split], config.background, size=clip.size, **timing, rng=stream(config.seed, index, "background"))
 
-    frames = sources.renderer.render(Scene(placement.camera, surface, light, background, config.render.samples))
-    depth = np.round(frames.depth_m.astype(float) / DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
-    labels = make_labels(hand, placement.camera, view, flow, frames.parts, depth, poses.bank, store_flow=sources.assets.store_flow)
-    meta = build_meta(
+def aim(lead: int, rotations: Array, betas: Array, sources: Sources, config: GenerateConfig) -> Shot:
+    """The hand turned and placed before the first camera."""
+    fps, rng = config.clip.fps / config.clip.stride, stream(config.seed, lead, "camera")
+    view = draw_view(config.camera, frames=config.clip.frames, fps=fps, rng=rng)
+    hand = pose_hand(rotations, betas, view.camera_from_hand, sources.mover.layer)
+    outline_m = (hand.vertices_m - hand.joints_m[:, :1]).astype(float)
+    placement = place_hand(config.camera, view, outline_m, size=config.clip.size, fps=fps, rng=rng)
+    return Shot(view, placement.camera, moved_hand(hand, placement.wrist_m))
+
+
+def aim_again(index: int, lead: int, rotations: Array, first: Shot, sources: Sources, config: GenerateConfig) -> tuple[Shot, Array]:
+    """The same hand before another camera of the rig, and the way from the first camera's frame to this one's."""
+    rig = draw_rig(config.camera, index - lead, first.view, first.hand.vertices_m.astype(float), size=config.clip.size, rng=stream(config.seed, lead, "rig"))
+    turn = rig.view_from_first[:3, :3]
+    view = View("third_person", turn @ first.view.camera_from_hand, rig.view_from_first @ first.view.camera_from_world)
+    wrist_m = transform_points(rig.view_from_first, first.hand.joints_m[:, 0].astype(float))
+    hand = moved_hand(pose_hand(rotations, first.hand.betas, view.camera_from_hand, sources.mover.layer), wrist_m)
+    return Shot(view, rig.camera, hand), rig.view_from_first
+
+
+def sensed_depth(frames: Frames, camera: Camera, index: int, left: bool, sources: Sources, config: GenerateConfig) -> dict[str, Array]:
+    """What a depth camera would see, where one is asked for. A clip that will be mirrored is measured in the mirror: the sensor itself has no mirror image."""
+    if config.sensor.depth == "none":
+        return {}
+    before, after = (mirrored_camera(camera), slice(None, None, -1)) if left else (camera, slice(None))
+    readings = sources.depth_sensor.measure(frames.depth_m[:, :, after], before, config.sensor.depth, seed=config.seed, sequence=index)
+    return {"depth_sensor_tenth_mm": readings[:, :, after]}
+
+
+def describe(index: int, lead: int, split: str, shot: Shot, stage: Stage, sensor: Sensor, flow: dict[str, Any], assets: Assets, config: GenerateConfig) -> dict[str, Any]:
+    """The clip in scalars."""
+    clip, scene, occluder = config.clip, stage.scene, stage.occluder
+    outside = frames_outside(hand_box(shot.hand.vertices_m, shot.camera), clip.size)
+    camera = {"kind": shot.camera.kind, "model": config.camera.model, "viewpoint": shot.view.viewpoint, "view": index - lead, "frames_outside": outside}
+    return build_meta(
         index=index,
         split=split,
         seed=config.seed,
         frames=clip.frames,
-        fps=float(timing["fps"]),
+        fps=float(clip.fps / clip.stride),
         size=list(clip.size),
-        flow=_flow_meta(flow, redraws, poses.bank, sources.assets.store_flow),
-        camera={"kind": placement.camera.kind, "viewpoint": view.viewpoint},
+        flow=flow,
+        camera=camera,
         hand={"kind": config.hand.kind, "side": "right"},
-        skin={"tone": tone_name(ita_deg), "ita_deg": float(ita_deg)},
-        light={"kind": config.light.kind, "num_lights": light.directions.shape[1]},
-        background={"name": photo.name, "source": photo.source},
-        sensor={"kind": "none"},
-        licences={"poses": poses.bank.licence, "hand": sources.assets.hand.licence, "background": photo.licence},
+        skin={"name": stage.skin, "tone": tone_name(stage.ita_deg), "ita_deg": float(stage.ita_deg)},
+        arm={"kind": stage.arm},
+        light={"kind": config.light.kind, "num_lights": scene.light.directions.shape[1], "shadows": bool(scene.light.shadows)},
+        background={"name": stage.photo.name, "source": stage.photo.source},
+        occluder={"kind": occluder.kind if occluder else "none", "manner": occluder.manner if occluder else "none"},
+        sensor={"kind": config.sensor.kind, "depth": config.sensor.depth},
+        licences={
+            "poses": assets.poses[split].bank.licence,
+            "hand": assets.hand.licence,
+            "background": stage.photo.licence,
+            "skin": UNSTATED if assets.skins[split] else OWN,
+            "occluder": "none" if occluder is None else UNSTATED if occluder.kind in {mesh.name for mesh in assets.meshes} else OWN,
+        },
+        group=lead if config.camera.views > 1 else None,
     )
-    return HandSequence(sequence_key(index), split, frames.rgb, depth, frames.parts, labels, meta)
-
-
-def draw_motion(index: int, betas: Float32[Array, "10"], sources: Sources, config: GenerateConfig) -> tuple[PoseFlow, Float32[Array, "frames 15 3"], int]:
-    """The motion a clip's hand is asked to follow, its finger rotations, and how often it was drawn anew because no hand could do it."""
-    for redraws in range(config.flow.redraws + 1):
-        flow = draw_pose_flow(config.split.of(index), sources, config, stream(config.seed, index, "flow", redraws))
-        rotations = follow(flow, betas, sources, config)
-        if redraws == config.flow.redraws or measure_plausibility(sources.capsules, rotations, betas).is_plausible():
-            return flow, rotations, redraws
-    raise AssertionError("unreachable: the last draw is always taken")
-
-
-def draw_pose_flow(split: SplitName, sources: Sources, config: GenerateConfig, rng: np.random.Generator) -> PoseFlow:
-    """A motion through the poses of a split."""
-    poses, clip = sources.assets.poses[split], config.clip
-    if config.flow.kind == "walk":
-        return draw_flow(poses.bank, poses.graph, config.flow, frames=clip.frames, stride=clip.stride, fps=clip.fps, rng=rng)
-    return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.fps / clip.stride, rng=rng, search=sources.searches.get(split))
-
-
-def follow(flow: PoseFlow, betas: Float32[Array, "10"], sources: Sources, config: GenerateConfig) -> Float32[Array, "frames 15 3"]:
-    """Finger rotations that follow a flow, in as many pose components as asked for."""
-    with torch.no_grad():
-        rotations = sources.encoder(torch.as_tensor(flow.joints_m.astype(np.float32))).numpy()
-    if config.hand.refine:
-        rotations = refine_directions(sources.capsules.rig, rotations.astype(float), flow.joints_m, betas.astype(float), fps=flow.fps)
-    if config.hand.pose_components == 45:
-        return rotations
-    components = sources.assets.hand.pose_components[: config.hand.pose_components].astype(float)
-    mean = sources.assets.hand.pose_mean.astype(float)
-    coefficients = np.einsum("cd,td->tc", components, rotations.reshape(-1, 45) - mean)
-    return (mean + np.einsum("tc,cd->td", coefficients, components)).reshape(-1, 15, 3).astype(np.float32)
-
-
-def draw_betas(config: GenerateConfig, split: SplitName, rng: np.random.Generator) -> Float32[Array, "10"]:
-    """One shape a clip; the first coefficient comes from its split's bands, so that no two splits share a hand."""
-    uniform = rng.random(10)
-    uniform[0] = config.split.banded(uniform[0], split)
-    uniform = np.clip(uniform, 1e-6, 1 - 1e-6)
-    return (4 * uniform - 2 if config.hand.betas == "uniform" else ndtri(uniform)).astype(np.float32)
-
-
-def pose_hand(rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "10"], view: View, wrist_m: Float[Array, "frames 3"], sources: Sources) -> HandMotion:
-    """The hand turned as the view says, its wrist at `wrist_m` in the camera frame."""
-    frames = len(rotations)
-    shape = torch.as_tensor(betas)
-    turn = axis_angle_from_matrix(view.camera_from_hand @ model_from_hand(sources.layer, betas).T)
-    pose = np.concatenate([turn[:, None].astype(np.float32), rotations], 1)
-    with torch.no_grad():
-        rest_wrist = sources.layer.joints(torch.zeros(1, 16, 3), shape[None])[0, 0].numpy()
-        translation = (wrist_m - rest_wrist).astype(np.float32)
-        mesh = sources.layer(torch.as_tensor(pose), shape.expand(frames, 10), torch.as_tensor(translation))
-    return HandMotion(pose, betas, translation, mesh.joints_m.numpy(), mesh.vertices_m.numpy())
 
 
 def _flow_meta(flow: PoseFlow, redraws: int, bank: PoseBank, store_flow: bool) -> dict[str, str | int | float | None]:

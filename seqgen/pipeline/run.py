@@ -90,11 +90,13 @@ def _make_shards(plans: list[ShardPlan], assets: Assets, config: GenerateConfig,
 
 def _finish(directory: Path, config: GenerateConfig, identity: str, assets: Assets, finished: list[FinishedShard], began: datetime) -> None:
     """Index, then manifest, then the progress is cleared."""
-    write_index(directory, [row for done in finished for row in done.rows])
+    rows = [row for done in finished for row in done.rows]
+    write_index(directory, rows)
     run = {**describe_machine(), "began": began.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds"), "workers": num_workers(config)}
     shards = [done.shard for done in finished]
     why = assets.licences()[0].licence if config.labels.flow_source is None else "not asked for: labels.flow_source = false"
     left_out = {} if assets.store_flow else dict.fromkeys(("flow_joints_m", "flow_source"), why)
-    manifest = build_manifest(config.content(), identity, seed=config.seed, frames=config.clip.frames, assets=assets.licences(), left_out=left_out, shards=shards, run=run)
+    told = {"assets": assets.licences(), "left_out": left_out, "shards": shards, "rows": rows, "run": run}
+    manifest = build_manifest(config.content(), identity, seed=config.seed, frames=config.clip.frames, **told)
     write_manifest(directory, manifest)
     clear_progress(directory)

@@ -1,148 +1,201 @@
-"""Draws a whole clip at once with Warp kernels, on the CPU (one thread) or a CUDA device. No other file but `kernels.py` knows Warp.
+"""Draws a whole clip at once with Warp kernels, on the CPU (one thread) or a CUDA device.
 
 The same scene gives the same bits, whatever was drawn before and whatever is drawn beside it: every frame is its own row of every buffer, and every
-buffer is filled anew before it is read. SEQGEN_CACHE, where set, is the folder that holds the compiled kernels.
+buffer is filled anew before it is read. `SEQGEN_CACHE`, where set, is the folder that holds the compiled kernels.
 """
 
-import contextlib
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import warp as wp
+from jaxtyping import Float32, Float64
 
-from seqgen.errors import UserError
-from seqgen.render import kernels
-from seqgen.render.renderer import Frames
-from seqgen.render.srgb import linear_from_srgb
-from seqgen.scene.scene import Scene
+from seqgen.render import raster_kernels, resolve_kernels, shade_kernels
+from seqgen.render.device import Workspace
+from seqgen.render.moments import moment_weights, neighbouring_frames
+from seqgen.render.renderer import Extra, Frames
+from seqgen.render.shadow import SHADOW_TEXELS, light_from_camera
+from seqgen.scene.scene import Background, Material, Scene
+from seqgen.srgb import linear_from_srgb
 
 Array = np.ndarray
 StructInstance = Any  # Warp's structs are no Python types
+STILL_PX = 0.5  # of the photo: blur that nobody sees, at four lookups a pixel
 
 
 class WarpRenderer:
     """A renderer that keeps its working memory between clips of one shape. `device`: "cpu", "cuda" or "cuda:N"."""
 
     def __init__(self, device: str = "cpu"):
-        self._device = _open_device(device)
-        self._buffers: dict[str, wp.array] = {}
-        self._tables = _record(kernels.SrgbTables, **{name: wp.array(table, device=self._device) for name, table in _srgb_tables().items()})
+        self._space = Workspace(device)
+        self._decode = self._space.give(_decoding_table(), np.float32, wp.float32)
 
-    def render(self, scene: Scene) -> Frames:
+    def render(self, scene: Scene, extras: frozenset[Extra] = frozenset()) -> Frames:
         """The pictures of a clip."""
         surface = self._give_surface(scene)
-        screen, boxes = self._project(scene)
-        centre_keys = self._rasterise("centre", scene, screen, surface.faces, samples=1)
-        colour_keys = centre_keys if scene.samples == 1 else self._rasterise("colour", scene, screen, surface.faces, samples=scene.samples)
-        return self._resolve(scene, (screen, boxes, centre_keys, colour_keys, surface))
+        offsets = self._space.give(sample_offsets(scene.samples), np.int32, wp.vec2i)
+        screen, boxes = self._project(scene, surface)
+        keys = self._rasterise(scene, screen, boxes, surface.faces, offsets)
+        drawn = (screen, boxes, keys)
+        pictures = self._resolve(scene, drawn, offsets, surface)
+        if "flow" in extras:
+            pictures["flow_px"] = self._resolve_extra(resolve_kernels.resolve_motion, scene, wp.vec2, *drawn, *self._give_camera(scene), surface, self._give_background(scene))
+        if "normals" in extras:
+            pictures["normals"] = self._resolve_extra(resolve_kernels.resolve_normals, scene, wp.vec3, *drawn, surface)
+        if "amodal" in extras:
+            alone = self._rasterise_centres("amodal", scene, screen, boxes, surface.faces[: scene.hand_faces])
+            pictures["amodal"] = self._resolve_extra(resolve_kernels.resolve_mask, scene, wp.uint8, boxes, alone)
+        found = {name: array.numpy() for name, array in pictures.items()}
+        return Frames(**found | ({"amodal": found["amodal"].view(bool)} if "amodal" in found else {}))
 
-    def _project(self, scene: Scene) -> tuple[wp.array, wp.array]:
-        """The vertices on the picture, and the box of every frame that holds them."""
+    def _project(self, scene: Scene, surface: StructInstance) -> tuple[wp.array, wp.array]:
+        """The vertices on the picture at every moment, and the box of every frame that holds them."""
         num_frames, num_vertices, _ = scene.surface.vertices_m.shape
-        screen = self._buffer("screen", (num_frames, num_vertices), kernels.ScreenVertex)
-        boxes = self._buffer("boxes", (num_frames, 4), wp.int32)
+        weights = moment_weights(scene)
+        screen = self._space.buffer("screen", (len(weights), num_frames, num_vertices), raster_kernels.ScreenVertex)
+        boxes = self._space.buffer("boxes", (num_frames, 4), wp.int32)
         boxes.fill_(np.iinfo(np.int32).max)
-        vertices = self._give(scene.surface.vertices_m, np.float32, wp.vec3)
-        intrinsics = self._give(scene.camera.intrinsics, np.float32, wp.mat33)
-        self._launch(kernels.project, (num_frames, num_vertices), vertices, intrinsics, scene.camera.kind == "perspective", screen, boxes)
+        near = self._space.give(neighbouring_frames(num_frames), np.int32, wp.vec3i)
+        moments = _record(raster_kernels.Moments, frames=near, weights=self._space.give(weights, np.float32, wp.vec3))
+        self._space.launch(raster_kernels.project, screen.shape, surface.vertices, moments, *self._give_camera(scene), screen, boxes)
         return screen, boxes
 
-    def _rasterise(self, name: str, scene: Scene, screen: wp.array, faces: wp.array, *, samples: int) -> wp.array:
-        """The key of the nearest face at each of samples x samples places in every pixel."""
-        width, height = scene.camera.size
-        keys = self._buffer(name, (screen.shape[0], height * samples, width * samples), wp.uint64)
-        keys.fill_(kernels.EMPTY)
-        self._launch(kernels.rasterise, (screen.shape[0], faces.shape[0]), screen, faces, scene.camera.kind == "perspective", *_grid(samples), keys)
+    def _rasterise(self, scene: Scene, screen: wp.array, boxes: wp.array, faces: wp.array, offsets: wp.array) -> wp.array:
+        """The key of the nearest face at each sample of every pixel: all at the frame's moment, or each at its own."""
+        keys = self._cleared("keys", scene, boxes, len(offsets))
+        perspective = scene.camera.kind == "perspective"
+        moving = screen.shape[0] > 1
+        for moment, first, last in [(m, m, m + 1) for m in range(len(offsets))] if moving else [(0, 0, len(offsets))]:
+            self._space.launch(raster_kernels.rasterise, (screen.shape[1], faces.shape[0]), screen, moment, faces, perspective, offsets, first, last, keys)
         return keys
 
-    def _resolve(self, scene: Scene, drawn: tuple) -> Frames:
-        """The pictures of the faces that won."""
+    def _rasterise_centres(self, name: str, scene: Scene, screen: wp.array, boxes: wp.array, faces: wp.array) -> wp.array:
+        """The keys of some of the faces at the pixels' centres."""
+        keys = self._cleared(name, scene, boxes, 1)
+        centre = self._space.give(np.zeros((1, 2)), np.int32, wp.vec2i)
+        self._space.launch(raster_kernels.rasterise, (screen.shape[1], faces.shape[0]), screen, 0, faces, scene.camera.kind == "perspective", centre, 0, 1, keys)
+        return keys
+
+    def _cleared(self, name: str, scene: Scene, boxes: wp.array, samples: int) -> wp.array:
         width, height = scene.camera.size
-        shape = (len(scene.camera.intrinsics), height, width)
-        columns = 1 if self._device.is_cuda else width  # a GPU wants many threads, a CPU long loops; the bits are the same
-        lit = (self._give_light(scene), self._give_background(scene), self._tables)
-        frames = [wp.empty(shape, dtype=dtype, device=self._device) for dtype in (wp.vec3ub, wp.float32, wp.uint8)]  # new: they leave the renderer
-        self._launch(kernels.resolve, (*shape[:2], -(-width // columns)), *drawn, *lit, scene.samples, *_grid(scene.samples), columns, *frames)
-        return Frames(*(array.numpy() for array in frames))
+        keys = self._space.buffer(name, (len(scene.camera.intrinsics), height, width, samples), wp.uint64)
+        self._space.launch(raster_kernels.clear, keys.shape[:2], boxes, keys)
+        return keys
+
+    def _resolve(self, scene: Scene, drawn: tuple, offsets: wp.array, surface: StructInstance) -> dict[str, wp.array]:
+        """The pictures of the faces that won."""
+        shape = self._picture_shape(scene)
+        perspective = scene.camera.kind == "perspective"
+        told = (surface, self._give_materials(scene.surface.materials), self._give_light(scene, surface), self._give_background(scene), self._decode)
+        pictures = {"radiance": wp.vec3, "depth_m": wp.float32, "parts": wp.uint8}
+        made = {name: self._space.new(shape, dtype) for name, dtype in pictures.items()}
+        self._space.launch_rows(resolve_kernels.resolve, shape, *drawn, offsets, perspective, *told, *made.values())
+        return made
+
+    def _resolve_extra(self, kernel: wp.Kernel, scene: Scene, dtype: Any, *told: object) -> wp.array:
+        """One more picture."""
+        picture = self._space.new(self._picture_shape(scene), dtype)
+        self._space.launch_rows(kernel, picture.shape, *told, picture)
+        return picture
+
+    def _picture_shape(self, scene: Scene) -> tuple[int, int, int]:
+        return (len(scene.camera.intrinsics), *scene.camera.size[::-1])
+
+    def _give_camera(self, scene: Scene) -> tuple[wp.array, bool]:
+        return self._space.give(scene.camera.intrinsics, np.float32, wp.mat33), scene.camera.kind == "perspective"
 
     def _give_surface(self, scene: Scene) -> StructInstance:
         given = scene.surface
         return _record(
-            kernels.Surface,
-            faces=self._give(given.faces, np.int32, wp.vec3i),
-            normals=self._give(given.normals, np.float32, wp.vec3),
-            colours=self._give(given.colours, np.float32, wp.vec3),
-            corner_parts=self._give(given.corner_parts, np.uint8, wp.vec3ub),
-            corner_weights=self._give(given.corner_weights, np.float32, wp.mat33),
+            shade_kernels.Surface,
+            vertices=self._space.give(given.vertices_m, np.float32, wp.vec3),
+            normals=self._space.give(given.normals, np.float32, wp.vec3),
+            faces=self._space.give(given.faces, np.int32, wp.vec3i),
+            colours=self._space.give(given.colours, np.float32, wp.vec3),
+            corner_parts=self._space.give(given.corner_parts, np.uint8, wp.vec3ub),
+            corner_weights=self._space.give(given.corner_weights, np.float32, wp.mat33),
+            corner_uv=self._space.give(given.corner_uv, np.float32, wp.vec2),
+            face_materials=self._space.give(given.face_materials, np.int32, wp.int32),
         )
 
-    def _give_light(self, scene: Scene) -> StructInstance:
-        return _record(kernels.Light, **{name: self._give(getattr(scene.light, name), np.float32, wp.vec3) for name in ("ambient", "directions", "colours")})
+    def _give_materials(self, materials: tuple[Material, ...]) -> StructInstance:
+        sizes = np.array([material.roughness.shape for material in materials])
+        texels = [np.concatenate([material.albedo, material.roughness[..., None]], -1).reshape(-1, 4) for material in materials]
+        return _record(
+            shade_kernels.Materials,
+            first=self._space.give(np.cumsum([0, *sizes.prod(1)[:-1]]), np.int32, wp.int32),
+            width=self._space.give(sizes[:, 1], np.int32, wp.int32),
+            height=self._space.give(sizes[:, 0], np.int32, wp.int32),
+            reflectance=self._space.give(np.array([material.reflectance for material in materials]), np.float32, wp.float32),
+            texels=self._space.give(np.concatenate(texels), np.uint8, wp.vec4ub),
+            bump=self._space.give(np.concatenate([material.bump_m.ravel() for material in materials]), np.float32, wp.float32),
+        )
+
+    def _give_light(self, scene: Scene, surface: StructInstance) -> StructInstance:
+        given, (frames, lights, _) = scene.light, scene.light.directions.shape
+        told = _record(shade_kernels.Light, **{name: self._space.give(getattr(given, name), np.float32, wp.vec3) for name in ("ambient", "directions", "colours")})
+        told.shadows = bool(given.shadows and lights)
+        side = SHADOW_TEXELS if told.shadows else 0
+        matrices = light_from_camera(scene, side) if told.shadows else np.zeros((frames, 4, 4))
+        told.light_from_camera = self._space.give(matrices, np.float32, wp.mat44)
+        told.shadow_keys = self._shadow_keys(surface, told.light_from_camera, side)
+        return told
+
+    def _shadow_keys(self, surface: StructInstance, light_from_camera: wp.array, side: int) -> wp.array:
+        """What the key light sees, as `_rasterise` says what the camera does."""
+        frames, vertices = surface.vertices.shape
+        keys = self._space.buffer("shadow", (frames, side, side, 1), wp.uint64)
+        if side:
+            keys.fill_(raster_kernels.EMPTY)
+            screen = self._space.buffer("lit", (1, frames, vertices), raster_kernels.ScreenVertex)
+            centre = self._space.give(np.zeros((1, 2)), np.int32, wp.vec2i)
+            self._space.launch(raster_kernels.project_to_light, (frames, vertices), surface.vertices, light_from_camera, screen)
+            self._space.launch(raster_kernels.rasterise, (frames, surface.faces.shape[0]), screen, 0, surface.faces, False, centre, 0, 1, keys)
+        return keys
 
     def _give_background(self, scene: Scene) -> StructInstance:
-        photo = self._give(scene.background.photo, np.uint8, wp.vec3ub)
-        return _record(kernels.Background, photo=photo, photo_from_pixel=self._give(scene.background.photo_from_pixel, np.float32, wp.vec3))
-
-    def _launch(self, kernel: wp.Kernel, shape: tuple[int, ...], *arguments: object) -> None:
-        wp.launch(kernel, shape, list(arguments), device=self._device)
-
-    def _give(self, array: Array, dtype: type, warp_dtype: Any) -> wp.array:
-        """An array on the device: the memory of numpy itself on the CPU, which the kernels only read."""
-        return wp.array(np.ascontiguousarray(array, dtype), dtype=warp_dtype, device=self._device, copy=False)
-
-    def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> wp.array:
-        """Working memory with undefined content: the last clip's where the shape agrees."""
-        if name not in self._buffers or self._buffers[name].shape != shape:
-            self._buffers[name] = wp.empty(shape, dtype=dtype, device=self._device)
-        return self._buffers[name]
+        return _record(
+            resolve_kernels.Background,
+            photo=self._space.give(scene.background.photo, np.uint8, wp.vec3ub),
+            photo_from_pixel=self._space.give(photo_at_moments(scene), np.float32, wp.vec3),
+            next_from_pixel=self._space.give(next_from_pixel(scene.background), np.float32, wp.vec3),
+        )
 
 
-def _grid(samples: int) -> tuple[int, int]:
-    """Where samples lie along a side of a pixel: (i << shift) + offset steps of 1/4096 px. Centred on the pixel, which spans -0.5 to 0.5."""
-    assert samples > 0 and kernels.SUBPIXELS % samples == 0, f"{samples} samples: only powers of two fall on fixed-point places"
-    step = kernels.SUBPIXELS // samples
-    return step.bit_length() - 1, (step - kernels.SUBPIXELS) // 2
+def sample_offsets(samples: int) -> Array:
+    """Where the samples of a pixel lie, in 1/4096 px from its centre: the centre itself, for labels, then samples x samples for colour (none for 1)."""
+    places = np.trunc(((np.arange(samples) + 0.5) / samples - 0.5) * raster_kernels.SUBPIXELS)
+    y, x = np.meshgrid(places, places, indexing="ij")
+    return np.concatenate([np.zeros((1, 2)), np.stack([x, y], -1).reshape(-1, 2)[: samples**2 if samples > 1 else 0]]).astype(np.int32)
 
 
-def _record(kind: Any, **fields: wp.array) -> StructInstance:
+def photo_at_moments(scene: Scene) -> Float32[Array, "moments frames 2 3"]:
+    """The background's map at every moment of every frame; at the frame's own alone where the photo moves by less than STILL_PX in the time between."""
+    maps = scene.background.photo_from_pixel
+    moving = np.einsum("mtn,tnij->mtij", moment_weights(scene)[1:], maps[neighbouring_frames(len(maps))].astype(float))
+    corners = np.array([[x, y, 1.0] for x in (0, scene.camera.size[0]) for y in (0, scene.camera.size[1])]).T
+    if not len(moving) or np.ptp(moving @ corners, axis=0).max() < STILL_PX:
+        return maps[None]
+    return np.concatenate([maps[None], moving.astype(np.float32)])
+
+
+def next_from_pixel(background: Background) -> Float64[Array, "frames 2 3"]:
+    """How far what is seen at (x, y, 1) moves until the next frame: in the last not at all."""
+    maps = np.concatenate([background.photo_from_pixel.astype(float), np.zeros((len(background.photo_from_pixel), 1, 3))], 1)
+    maps[:, 2, 2] = 1
+    moves = np.zeros_like(maps)
+    moves[:-1] = np.linalg.solve(maps[1:], maps[:-1]) - np.eye(3)
+    return moves[:, :2]
+
+
+def _decoding_table() -> Float32[Array, "entries"]:
+    """Linear light of sixteenths of sRGB levels: what the kernels have instead of `pow`."""
+    return linear_from_srgb(np.arange(255 * shade_kernels.STEPS + 1) / (255.0 * shade_kernels.STEPS)).astype(np.float32)
+
+
+def _record(kind: Any, **fields: Any) -> StructInstance:
     """A Warp struct from its fields."""
-    record = kind()
+    made = kind()
     for name, value in fields.items():
-        setattr(record, name, value)
-    return record
-
-
-def _srgb_tables() -> dict[str, Array]:
-    """The fields of `kernels.SrgbTables`: what the kernels have instead of `pow`."""
-    decode = linear_from_srgb(np.arange(255 * kernels.QUARTERS + 2) / (255.0 * kernels.QUARTERS))
-    thresholds = np.append(linear_from_srgb((np.arange(255) + 0.5) / 255.0), np.inf).astype(np.float32)
-    starts = np.searchsorted(thresholds, np.arange(kernels.LEVELS + 1, dtype=np.float32) / kernels.LEVELS, side="right")
-    return {"decode": decode.astype(np.float32), "starts": starts.astype(np.uint8), "thresholds": thresholds}
-
-
-def _open_device(name: str) -> wp.Device:
-    """Starts Warp, quietly, and finds the device."""
-    wp.config.log_level = wp.LOG_WARNING
-    if "SEQGEN_CACHE" in os.environ:
-        wp.config.kernel_cache_dir = os.path.join(os.environ["SEQGEN_CACHE"], "warp")
-    with _silence() if name == "cpu" else contextlib.nullcontext():
-        wp.init()
-    found = [device.alias for device in wp.get_devices()]
-    if name not in found and not (name == "cuda" and wp.is_cuda_available()):
-        raise UserError(f"device {name}: Warp looked for it, by the CUDA driver, and found only {', '.join(found)}; use one of these or install the driver")
-    return wp.get_device(name)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Warp's native library tells standard error, past every setting, that there is no CUDA driver; who asked for the CPU need not hear it."""
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
+        setattr(made, name, value)
+    return made

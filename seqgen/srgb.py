@@ -14,3 +14,6 @@ def linear_from_srgb(encoded: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def srgb_from_linear(linear: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Encoded values of linear light."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+LINEAR_OF_LEVEL = linear_from_srgb(np.arange(256) / 255)  # of bytes

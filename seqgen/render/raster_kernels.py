@@ -1,0 +1,235 @@
+"""Warp kernels that find what every sample of every picture sees: project, clear, rasterise. The same source runs on the CPU and on CUDA.
+
+    vertices ──project──> ScreenVertex at each moment ──rasterise──> keys (frames, rows, columns, samples) ──> `shade_kernels.py`
+
+Written so that the bits never depend on the machine: places on the picture are integers (1/4096 px), so edge functions are exact, whatever the order,
+and leave no hole between neighbours; the winner of a sample is a minimum of integers; multiplications and additions are not fused.
+
+Every kernel, function and struct carries `no_type_check`: the annotations are Warp's types, of which a Python type checker knows nothing.
+"""
+
+from typing import no_type_check
+
+import warp as wp
+
+wp.set_module_options({"enable_backward": False, "fuse_fp": False})
+
+SUBPIXELS = 4096  # fixed-point steps of a pixel
+EMPTY = 0xFFFFFFFFFFFFFFFF  # the key of a sample that no triangle covers
+
+_SUBPIXELS = wp.constant(float(SUBPIXELS))
+_SHIFT = wp.constant(SUBPIXELS.bit_length() - 1)
+_GUARD_PX = wp.constant(131072.0)  # 30 bits of fixed point: a product of two differences stays below 2^61
+_NEAR_M = wp.constant(0.01)
+_EMPTY = wp.constant(wp.uint64(EMPTY))
+_SIGN = wp.constant(wp.uint32(0x80000000))
+
+
+@no_type_check
+@wp.struct
+class ScreenVertex:
+    """A vertex on the picture: its place in steps of 1/4096 px, its weight where things are interpolated (1/z, or 1 for weak perspective), its z.
+
+    Weight 0 says that the vertex cannot be drawn, and no triangle that has it.
+    """
+
+    x: wp.int32
+    y: wp.int32
+    weight: wp.float32
+    depth: wp.float32
+
+
+@no_type_check
+@wp.struct
+class Moments:
+    """Moments of a frame: at moment m a vertex is at the sum of its places in the frames `frames[t]` (the one before, t, the one after; at the ends
+    the nearest three) with weights `weights[m, t]`."""
+
+    frames: wp.array(dtype=wp.vec3i)
+    weights: wp.array2d(dtype=wp.vec3)
+
+
+@no_type_check
+@wp.func
+def vertex_at(vertices: wp.array2d(dtype=wp.vec3), moments: Moments, moment: wp.int32, frame: wp.int32, i: wp.int32):
+    """The vertex at a moment; moment 0 is the frame's own."""
+    if moment == 0:
+        return vertices[frame, i]
+    near = moments.frames[frame]
+    share = moments.weights[moment, frame]
+    return vertices[near[0], i] * share[0] + vertices[near[1], i] * share[1] + vertices[near[2], i] * share[2]
+
+
+@no_type_check
+@wp.func
+def on_picture(p: wp.vec3, k: wp.mat33, perspective: wp.bool):
+    """x, y in pixels and the weight 1/z (1 in weak perspective) of a point; the weight of one too near is 0."""
+    weight = wp.float32(1.0)
+    if perspective:
+        weight = wp.float32(0.0)
+        if p[2] > _NEAR_M:
+            weight = 1.0 / p[2]
+    return wp.vec3(k[0, 0] * p[0] * weight + k[0, 2], k[1, 1] * p[1] * weight + k[1, 2], weight)
+
+
+@no_type_check
+@wp.kernel
+def project(
+    vertices: wp.array2d(dtype=wp.vec3),
+    moments: Moments,
+    intrinsics: wp.array(dtype=wp.mat33),
+    perspective: wp.bool,
+    screen: wp.array3d(dtype=ScreenVertex),
+    boxes: wp.array2d(dtype=wp.int32),
+):
+    """One thread a vertex and moment. Shrinks the frame's (x_low, y_low, -x_high, -y_high), pixels, until the box holds the vertex."""
+    moment, frame, i = wp.tid()
+    p = vertex_at(vertices, moments, moment, frame, i)
+    place = on_picture(p, intrinsics[frame], perspective)
+    vertex = ScreenVertex()
+    if place[2] > 0.0 and wp.abs(place[0]) < _GUARD_PX and wp.abs(place[1]) < _GUARD_PX:
+        vertex.x = int(wp.rint(place[0] * _SUBPIXELS))
+        vertex.y = int(wp.rint(place[1] * _SUBPIXELS))
+        vertex.weight = place[2]
+        vertex.depth = p[2]
+        # a pixel's samples lie less than half a pixel from its centre, so those up to x belong at most to the next pixel
+        wp.atomic_min(boxes, frame, 0, vertex.x >> _SHIFT)
+        wp.atomic_min(boxes, frame, 1, vertex.y >> _SHIFT)
+        wp.atomic_min(boxes, frame, 2, -(vertex.x >> _SHIFT) - 1)
+        wp.atomic_min(boxes, frame, 3, -(vertex.y >> _SHIFT) - 1)
+    screen[moment, frame, i] = vertex
+
+
+@no_type_check
+@wp.kernel
+def project_to_light(vertices: wp.array2d(dtype=wp.vec3), light_from_camera: wp.array(dtype=wp.mat44), screen: wp.array3d(dtype=ScreenVertex)):
+    """One thread a vertex: its place on the frame's shadow map, in texels, and how far from the light, in metres."""
+    frame, i = wp.tid()
+    place = wp.transform_point(light_from_camera[frame], vertices[frame, i])
+    vertex = ScreenVertex()
+    if wp.abs(place[0]) < _GUARD_PX and wp.abs(place[1]) < _GUARD_PX:
+        vertex.x = int(wp.rint(place[0] * _SUBPIXELS))
+        vertex.y = int(wp.rint(place[1] * _SUBPIXELS))
+        vertex.weight = 1.0
+        vertex.depth = place[2]
+    screen[0, frame, i] = vertex
+
+
+@no_type_check
+@wp.kernel
+def clear(boxes: wp.array2d(dtype=wp.int32), keys: wp.array4d(dtype=wp.uint64)):
+    """One thread a row: empties the samples of the pixels in the frame's box, the only ones that are read."""
+    frame, y = wp.tid()
+    if y >= boxes[frame, 1] and y <= -boxes[frame, 3]:
+        for x in range(wp.max(boxes[frame, 0], 0), wp.min(-boxes[frame, 2], keys.shape[2] - 1) + 1):
+            for sample in range(keys.shape[3]):
+                keys[frame, y, x, sample] = _EMPTY
+
+
+@no_type_check
+@wp.func
+def twice_area(a: ScreenVertex, b: ScreenVertex, x: wp.int32, y: wp.int32):
+    """Twice the area of (place, b, a), exactly; positive for a face seen from its front.
+
+    A face is counter-clockwise from outside in a right-handed frame; with z pointing away from us and y down its front turns the other way on the page.
+    """
+    return wp.int64(b.x - x) * wp.int64(a.y - y) - wp.int64(b.y - y) * wp.int64(a.x - x)
+
+
+@no_type_check
+@wp.func
+def sample_key(rank: wp.float32, face: wp.int32):
+    """Orders samples by rank, then by face. The bits of a positive float order like an integer, those of a negative one the other way round."""
+    bits = wp.cast(rank, wp.uint32)
+    if (bits & _SIGN) == wp.uint32(0):
+        bits = bits | _SIGN
+    else:
+        bits = ~bits
+    return (wp.uint64(bits) << wp.uint64(32)) | wp.uint64(face)
+
+
+@no_type_check
+@wp.func
+def rank_of(key: wp.uint64):
+    """The rank that a key was made from."""
+    bits = wp.uint32(key >> wp.uint64(32))
+    if (bits & _SIGN) == wp.uint32(0):
+        bits = ~bits
+    else:
+        bits = bits & ~_SIGN
+    return wp.cast(bits, wp.float32)
+
+
+@no_type_check
+@wp.kernel
+def rasterise(
+    screen: wp.array3d(dtype=ScreenVertex),
+    moment: wp.int32,
+    faces: wp.array(dtype=wp.vec3i),
+    perspective: wp.bool,
+    offsets: wp.array(dtype=wp.vec2i),
+    first: wp.int32,
+    last: wp.int32,
+    keys: wp.array4d(dtype=wp.uint64),
+):
+    """One thread a triangle: samples `first` to `last` - 1 of every pixel, at `offsets` (1/4096 px) from its centre, keep the least key that covers them.
+
+    Edges count as covered.
+    """
+    frame, face = wp.tid()
+    corners = faces[face]
+    a = screen[moment, frame, corners[0]]
+    b = screen[moment, frame, corners[1]]
+    c = screen[moment, frame, corners[2]]
+    if a.weight == 0.0 or b.weight == 0.0 or c.weight == 0.0:
+        return
+    area = twice_area(b, c, a.x, a.y)
+    if area <= wp.int64(0):
+        return
+    # what is linear on the picture and grows with depth: -1/z, or z itself for weak perspective
+    ranks = wp.vec3(a.depth, b.depth, c.depth)
+    if perspective:
+        ranks = -wp.vec3(a.weight, b.weight, c.weight)
+    ranks = ranks / float(area)
+
+    step = 1 << _SHIFT
+    x_low = wp.min(a.x, wp.min(b.x, c.x)) + step - 1
+    y_low = wp.min(a.y, wp.min(b.y, c.y)) + step - 1
+    x_high = wp.max(a.x, wp.max(b.x, c.x))
+    y_high = wp.max(a.y, wp.max(b.y, c.y))
+    right_a = wp.int64(c.y - b.y) * wp.int64(step)
+    right_b = wp.int64(a.y - c.y) * wp.int64(step)
+    down_a = wp.int64(b.x - c.x) * wp.int64(step)
+    down_b = wp.int64(c.x - a.x) * wp.int64(step)
+    for sample in range(first, last):
+        offset = offsets[sample]
+        column_low = wp.max((x_low - offset[0]) >> _SHIFT, 0)
+        row_low = wp.max((y_low - offset[1]) >> _SHIFT, 0)
+        column_high = wp.min((x_high - offset[0]) >> _SHIFT, keys.shape[2] - 1)
+        row_high = wp.min((y_high - offset[1]) >> _SHIFT, keys.shape[1] - 1)
+        if column_low <= column_high and row_low <= row_high:
+            row_a = twice_area(b, c, (column_low << _SHIFT) + offset[0], (row_low << _SHIFT) + offset[1])
+            row_b = twice_area(c, a, (column_low << _SHIFT) + offset[0], (row_low << _SHIFT) + offset[1])
+            for row in range(row_low, row_high + 1):
+                edge_a = row_a
+                edge_b = row_b
+                for column in range(column_low, column_high + 1):
+                    edge_c = area - edge_a - edge_b
+                    if (edge_a | edge_b | edge_c) >= wp.int64(0):
+                        rank = float(edge_a) * ranks[0] + float(edge_b) * ranks[1] + float(edge_c) * ranks[2]
+                        wp.atomic_min(keys, frame, row, column, sample, sample_key(rank, face))
+                    edge_a += right_a
+                    edge_b += right_b
+                row_a += down_a
+                row_b += down_b
+
+
+@no_type_check
+@wp.func
+def corner_shares(a: ScreenVertex, b: ScreenVertex, c: ScreenVertex, x: wp.int32, y: wp.int32):
+    """The corners' perspective-correct shares of a place inside their triangle; they sum to 1."""
+    edge_a = twice_area(b, c, x, y)
+    edge_b = twice_area(c, a, x, y)
+    edge_c = twice_area(b, c, a.x, a.y) - edge_a - edge_b
+    shares = wp.vec3(float(edge_a) * a.weight, float(edge_b) * b.weight, float(edge_c) * c.weight)
+    return shares / (shares[0] + shares[1] + shares[2])

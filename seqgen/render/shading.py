@@ -1,0 +1,141 @@
+"""How light leaves a surface, in numpy: the slow, plain twin of `shade_kernels.py`, for the renderer that checks pictures.
+
+Points are given as the faces they lie on and their corners' shares there (barycentric in space). Light and surface are those of the frame's own moment.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from seqgen.render.shadow import SHADOW_BIAS_M
+from seqgen.scene.scene import Background, Material, Scene, Surface
+from seqgen.scene.surroundings.harmonics import harmonic_radiance
+from seqgen.srgb import linear_from_srgb
+
+Array = np.ndarray
+SMOOTHEST, GRAZING = 0.02, 0.15  # least alpha and least cosine towards the half vector: a highlight of one pixel would flicker
+
+
+@dataclass(frozen=True)
+class ShadowMap:
+    """How far from the light, in metres, the nearest surface is at each texel (infinite: none), and where points of the camera frame lie on the map."""
+
+    depths_m: Float[Array, "texels texels"]
+    light_from_camera: Float[Array, "4 4"]
+
+
+def light_at(scene: Scene, t: int, face: Int[Array, "points"], shares: Float[Array, "points 3"], shadow: ShadowMap | None) -> Float[Array, "points 3"]:
+    """Linear light that leaves points of the surface towards the camera in frame t."""
+    surface, light, corners = scene.surface, scene.light, scene.surface.faces[face]
+    albedo, gloss, slope = materials_at(surface, face, blend(surface.corner_uv[face], shares))
+    albedo = albedo * blend(surface.colours[corners], shares)
+    point, flat = blend(surface.vertices_m[t, corners], shares), normals_at(surface, t, face, shares)
+    normal = bumped(surface, t, face, flat, slope)
+    towards_eye = -unit(point) if scene.camera.kind == "perspective" else np.broadcast_to([0.0, 0.0, -1.0], point.shape)
+    radiance = albedo * np.maximum(harmonic_radiance(light.ambient[t], normal), 0)
+    for k, (direction, colour) in enumerate(zip(light.directions[t].astype(float), light.colours[t], strict=True)):
+        arriving = np.maximum(normal @ direction, 0) * (lit_share(shadow, point + SHADOW_BIAS_M * flat) if k == 0 and shadow else 1)
+        radiance = radiance + (albedo + mirrored(normal, direction, towards_eye, *gloss)[:, None]) * arriving[:, None] * colour
+    return radiance
+
+
+def blend(values: Float[Array, "points 3 channels"], shares: Float[Array, "points 3"]) -> Float[Array, "points channels"]:
+    """Values at points from those at the three corners."""
+    return np.einsum("pck,pc->pk", values.astype(float), shares)
+
+
+def unit(vectors: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
+    """The same directions with length 1; 0 stays 0."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+
+
+def normals_at(surface: Surface, t: int, face: Int[Array, "points"], shares: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
+    """Interpolated unit normals, without bumps."""
+    return unit(blend(surface.normals[t, surface.faces[face]], shares))
+
+
+def parts_at(surface: Surface, face: Int[Array, "points"], shares: Float[Array, "points 3"]) -> UInt8[Array, "points"]:
+    """The candidate part of largest skinning weight."""
+    return np.take_along_axis(surface.corner_parts[face], blend(surface.corner_weights[face], shares).argmax(1)[:, None], 1)[:, 0]
+
+
+def materials_at(surface: Surface, face: Int[Array, "points"], uv: Float[Array, "points 2"]) -> tuple[Array, tuple[Array, Array], Array]:
+    """Linear albedo (points, 3), roughness and reflectance (points,), and slope of the bump (points, 2), metres per unit of u and v."""
+    levels, slope, reflectance = np.zeros((len(uv), 4)), np.zeros((len(uv), 2)), np.zeros(len(uv))
+    for m, material in enumerate(surface.materials):
+        here = surface.face_materials[face] == m
+        levels[here], slope[here] = texels_at(material, uv[here])
+        reflectance[here] = material.reflectance
+    return linear_from_srgb(levels[:, :3] / 255), (levels[:, 3] / 255, reflectance), slope
+
+
+def texels_at(material: Material, uv: Float[Array, "points 2"]) -> tuple[Float[Array, "points 4"], Float[Array, "points 2"]]:
+    """Levels of albedo and roughness, bilinear between the four texels around, and the slope between their heights."""
+    height, width = material.roughness.shape
+    column, row = (uv[:, 0] % 1) * width - 0.5, ((1 - uv[:, 1]) % 1) * height - 0.5
+    left, above = np.floor(column).astype(int), np.floor(row).astype(int)
+    s, t = (column - left)[:, None], (row - above)[:, None]
+    texels = np.dstack([material.albedo, material.roughness, material.bump_m]).astype(float)
+    a, b, c, d = (texels[(above + down) % height, (left + right) % width] for down in (0, 1) for right in (0, 1))
+    levels = ((a * (1 - s) + b * s) * (1 - t) + (c * (1 - s) + d * s) * t)[:, :4]
+    slope = np.hstack([(b - a) * (1 - t) + (d - c) * t, (a - c) * (1 - s) + (b - d) * s])[:, [4, 9]]
+    return levels, slope * [width, height]
+
+
+def bumped(surface: Surface, t: int, face: Int[Array, "points"], normal: Float[Array, "points 3"], slope: Float[Array, "points 2"]) -> Float[Array, "points 3"]:
+    """The bumped surface's normal: less the height's gradient in the tangent plane, the one that climbs along both edges as the bump map says.
+
+    Of Mikkelsen 2010, "Bump mapping unparametrized surfaces on the GPU"; a gradient steeper than 45 degrees is cut to that.
+    """
+    corners = surface.vertices_m[t, surface.faces[face]].astype(float)
+    edges = corners[:, 1:] - corners[:, :1]
+    climb = np.einsum("pek,pk->pe", surface.corner_uv[face][:, 1:] - surface.corner_uv[face][:, :1], slope)
+    frame = np.concatenate([edges, normal[:, None]], 1)  # rows . gradient = (climb along edge 1, along edge 2, 0)
+    facing = np.linalg.det(frame) > 0
+    gradient = np.zeros_like(normal)
+    gradient[facing] = np.linalg.solve(frame[facing], np.column_stack([climb, np.zeros(len(climb))])[facing, :, None])[..., 0]
+    return unit(normal - gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1))
+
+
+def mirrored(
+    normal: Float[Array, "points 3"],
+    towards_light: Float[Array, "3"],
+    towards_eye: Float[Array, "points 3"],
+    roughness: Float[Array, "points"],
+    reflectance: Float[Array, "points"],
+) -> Float[Array, "points"]:
+    """Light mirrored to the eye, of a light that a white matt surface would give back as 1: pi times D F V.
+
+    D: GGX (Walter et al. 2007); F: Schlick 1994; V = 1 / (4 (l . h)^2): Kelemen & Szirmay-Kalos 2001.
+    """
+    half = unit(towards_light + towards_eye)
+    facing = np.maximum((normal * half).sum(1), 0)
+    along = np.maximum(half @ towards_light, GRAZING)
+    alpha2 = np.maximum(roughness**2, SMOOTHEST) ** 2
+    d = alpha2 / (np.pi * (facing**2 * (alpha2 - 1) + 1) ** 2)
+    fresnel = np.where(reflectance > 0, reflectance + (1 - reflectance) * (1 - along) ** 5, 0)
+    return np.pi * d * fresnel / (4 * along**2)
+
+
+def lit_share(shadow: ShadowMap, points_m: Float[Array, "points 3"]) -> Float[Array, "points"]:
+    """How much of the key light reaches points: bilinear between the answers of four texels (Reeves et al. 1987); all of it beyond the map."""
+    x, y, depth_m = (points_m @ shadow.light_from_camera[:3, :3].T + shadow.light_from_camera[:3, 3]).T
+    last = len(shadow.depths_m) - 1.001
+    inside = (x >= 0) & (y >= 0) & (x <= last) & (y <= last)
+    column, row = (np.where(inside, place, 0).astype(int) for place in (x, y))
+    lit = [shadow.depths_m[row + down, column + right] >= depth_m - SHADOW_BIAS_M for down in (0, 1) for right in (0, 1)]
+    s, t = x - column, y - row
+    return np.where(inside, (lit[0] * (1 - s) + lit[1] * s) * (1 - t) + (lit[2] * (1 - s) + lit[3] * s) * t, 1)
+
+
+def background_levels(background: Background, photo_from_pixel: Float[Array, "2 3"], size: tuple[int, int]) -> Float[Array, "height width 3"]:
+    """sRGB levels 0..255 of the photo at every pixel: bilinear, edge pixels repeated."""
+    photo, (height, width, _) = background.photo.astype(float), background.photo.shape
+    y, x = np.mgrid[: size[1], : size[0]]
+    u, v = np.einsum("ij,jhw->ihw", photo_from_pixel, np.stack([x, y, np.ones_like(x)]))
+    u, v = np.clip(u, 0, width - 1), np.clip(v, 0, height - 1)
+    left, top = np.floor(u).astype(int), np.floor(v).astype(int)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    s, t = (u - left)[..., None], (v - top)[..., None]
+    return (photo[top, left] * (1 - s) + photo[top, right] * s) * (1 - t) + (photo[bottom, left] * (1 - s) + photo[bottom, right] * s) * t

@@ -1,0 +1,220 @@
+"""An arm grown from the open loop at the wrist of any hand model: bare, or in a sleeve (`sleeve.py`). How it is held is `posture.py`'s.
+
+Ring 0 is the loop itself, with the hand's own normals. From there the skin leaves along the hand's surface and becomes within a few centimetres an ellipse
+about the arm's line, as large as the loop, that grows towards the elbow. Which way the arm goes is decided once a clip; in its frames it moves with the
+hand and bends at the wrist, nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float32, Int32
+from pydantic import Field
+from scipy.interpolate import PchipInterpolator
+
+from seqgen.camera import Camera
+from seqgen.config import Section
+from seqgen.errors import UserError
+from seqgen.hand.model import HandModel, rest_joints_m
+from seqgen.scene.arm.posture import HeldArm, Lengths, Ways, choose_way, draw_ways
+from seqgen.scene.arm.sleeve import Sleeve, draw_sleeve, sleeve_rings
+from seqgen.scene.arm.tube import capped, tube
+from seqgen.scene.arm.wrist import oriented_loop
+from seqgen.scene.scene import Material, Surface, join_surfaces, single_part_surface
+from seqgen.scene.surface import corners_of_vertex, vertex_normals
+from seqgen.scene.view.view import Viewpoint
+from seqgen.skeleton import PART_ARM, hand_frame
+
+Array = np.ndarray
+# Proportions of 4,082 men (Gordon et al. 2014, NATICK/TR-15/007): hand 194 mm, radiale to stylion 268 mm, shoulder to elbow 364 mm; girths: wrist 176 mm,
+# flexed forearm 310 mm, flexed biceps 358 mm. Our hands measure 1.77 times the palm (wrist to middle MCP); muscles at rest are some 7 % thinner.
+FOREARM, UPPER_ARM = 268 / 194 * 1.77, 364 / 194 * 1.77 * 1.3  # in palms; the upper arm goes on into the shoulder, so that it ends farther away
+FOREARM_GIRTH, BUILD = 0.93 * 310 / 176, (0.09, 0.2)  # in wrists; how builds differ: standard deviation, most
+WRIST_ARC, ELBOW_ARC, BLEND = 2.2, 4.8, 1.6  # in radii of the wrist: tighter arcs would fold the skin on their inner side
+# Along the line, in forearms: how much of the growth of the girth is reached, and how much of the wrist's flatness is left.
+GROWTH = PchipInterpolator([0.0, 0.14, 0.35, 0.58, 0.74, 0.9, 1.0, 1.15, 1.6, 3.0], [0.0, 0.02, 0.36, 0.88, 1.0, 0.9, 0.82, 0.92, 1.2, 1.3])
+FLATNESS = PchipInterpolator([0.0, 0.14, 0.58, 1.0, 1.4, 3.0], [1.0, 0.95, 0.55, 0.35, 0.1, 0.1])
+BARE_RINGS, SLEEVED_RINGS = (7, 4, 7, 3), 11  # (through the wrist, to the elbow, through it, to the end), beside ring 0; those of an arm that ends in a sleeve
+TEXTURE_M, TEXTURE_ROWS = 0.45, (0.004, 0.996)  # length of arm that the skin's picture shows, and which of its rows, so that it does not repeat
+JUDGED_POINTS, JUDGED_FRAMES, JUDGED_VERTICES = 14, 4, 7  # of the line and of the clip; every how many of the hand's vertices
+PALM_JOINTS, PALM_VERTICES = (0, 5, 9, 17), 100  # joints that the hand frame is made of; how many vertices tell where they are
+STEEPEST = 0.6  # of the normal's part along the arm, at the loop
+
+
+class ArmConfig(Section):
+    kind: Literal["drawn", "none"] = "drawn"
+    """drawn: a forearm and an upper arm that leave the picture; none: the hand ends at the wrist"""
+    sleeve: float = Field(0.45, ge=0, le=1)
+    """share of arms in a sleeve"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is drawn of an arm."""
+
+    girth: float  # of the forearm where it is thickest, in girths of the wrist
+    ways: Ways
+    sleeve: Sleeve | None
+    viewpoint: Viewpoint
+
+
+@dataclass(frozen=True)
+class ArmTemplate:
+    """What of a hand model its arm needs. `joints_of_palm` gives wrist, index, middle and pinky MCP of any posed palm, as it does for the model at rest."""
+
+    loop: Int32[Array, "loop"]  # in the order in which the arm's faces run along it
+    palm: Int32[Array, "palm"]  # vertices that move with the wrist (nearly) alone
+    joints_of_palm: Float[Array, "4 palm"]
+    hand_from_arm: Float[Array, "3 3"]
+    first_angle: float  # of the loop's first vertex about the arm's line, from x towards z
+
+    def angles(self) -> Float[Array, "loop"]:
+        """Of the ring vertices about the line: even, and backwards, since x, y, z are right-handed and a ring runs to the right seen from outside."""
+        return self.first_angle - 2 * np.pi * np.arange(len(self.loop)) / len(self.loop)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the posed hand says of its arm, the same in all frames: half breadth and thickness of the wrist, the lengths of its line, its girth."""
+
+    half_axes_m: Float[Array, "2"]
+    forearm_m: float
+    lengths: Lengths
+    girth: float
+
+    @property
+    def radius_m(self) -> float:
+        """Of a round wrist as thick as this one."""
+        return float(np.sqrt(self.half_axes_m.prod()))
+
+    def half_axes(self, along_m: Float[Array, "rings"]) -> Float[Array, "rings 2"]:
+        """Half breadth and thickness of the arm at these distances along its line."""
+        share = np.clip(along_m / self.forearm_m, 0.0, 3.0)
+        radius = self.radius_m * (1 + (self.girth - 1) * GROWTH(share))
+        flatness = (self.half_axes_m[0] / self.half_axes_m[1]) ** (0.5 * FLATNESS(share))
+        return np.stack([radius * flatness, radius / flatness], 1)
+
+
+def draw_arm(config: ArmConfig, *, frames: int, fps: float, viewpoint: Viewpoint, rng: np.random.Generator) -> Arm | None:
+    """The arm of a clip; None where there is none."""
+    spread, most = BUILD
+    girth = FOREARM_GIRTH + float(np.clip(rng.normal(0, spread), -most, most))
+    ways = draw_ways(frames=frames, fps=fps, rng=rng)
+    sleeved, sleeve = rng.random() < config.sleeve, draw_sleeve(rng)
+    return Arm(girth, ways, sleeve if sleeved else None, viewpoint) if config.kind == "drawn" else None
+
+
+def arm_template(model: HandModel) -> ArmTemplate:
+    """The template of a hand model; a UserError for one that is not open at its wrist."""
+    if not len(model.wrist_loop):
+        raise UserError(f"arm: the hand model {model.name} has no open loop at its wrist for an arm to grow from; set arm.kind = none")
+    loop, palm = oriented_loop(model.wrist_loop, model.faces), np.argsort(-model.skinning_weights[:, 0], kind="stable")[:PALM_VERTICES]
+    rest, joints = model.template_m.astype(float), rest_joints_m(model)[list(PALM_JOINTS)]
+    frame = hand_frame(rest_joints_m(model)[None].astype(float))
+    corners = np.concatenate([rest[palm], np.ones((len(palm), 1))], 1)
+    joints_of_palm = (np.linalg.pinv(corners.T) @ np.concatenate([joints, np.ones((4, 1))], 1).T).T
+    hand_from_arm = _hand_from_arm(model, loop, frame.axes[0])
+    spokes = (rest[loop] - rest[loop].mean(0)) @ frame.axes[0] @ hand_from_arm
+    turned_back = np.exp(1j * (np.arctan2(spokes[:, 2], spokes[:, 0]) + 2 * np.pi * np.arange(len(loop)) / len(loop)))
+    return ArmTemplate(loop, palm.astype(np.int32), joints_of_palm, hand_from_arm, float(np.angle(turned_back.mean())))
+
+
+def arm_surface(
+    template: ArmTemplate,
+    arm: Arm,
+    hand_vertices_m: Float32[Array, "frames vertices 3"],
+    hand_normals: Float32[Array, "frames vertices 3"],
+    camera: Camera,
+    skin: Material,
+    cloth: Material,
+) -> Surface:
+    """The arm of posed hands: bare skin, or skin as far as it can be seen and a sleeve of cloth. The first vertices are the loop's."""
+    camera_from_arm, palm_m = _arm_frames(template, hand_vertices_m)
+    rim_m, rim_normals = hand_vertices_m[:, template.loop], hand_normals[:, template.loop]
+    origin_m = rim_m.mean(1, dtype=float)
+    rim = np.matmul(rim_m - origin_m[:, None], camera_from_arm)
+    sizes = _sizes(rim, palm_m, arm.girth)
+    held = _hold(arm, sizes, camera_from_arm, origin_m, hand_vertices_m, camera)
+    along_m = _bare_stations(held.lengths) if arm.sleeve is None else arm.sleeve.covered_from_m(sizes.forearm_m) * np.linspace(0, 1, SLEEVED_RINGS) ** 1.5
+    offsets_m = _skin_offsets(template, sizes, rim, np.matmul(rim_normals, camera_from_arm), along_m)
+    if arm.sleeve is None:
+        return _skin_surface(held.carry(offsets_m, along_m), rim_m, rim_normals, along_m, skin)
+    rings = sleeve_rings(arm.sleeve, sizes.half_axes, sizes.forearm_m, held.lengths, template.angles(), _widest(rim, sizes))
+    sleeve_offsets = np.broadcast_to(rings.offsets_m, (len(rim), *rings.offsets_m.shape))
+    points = held.carry(np.concatenate([offsets_m, sleeve_offsets], 1), np.concatenate([along_m, rings.along_m]))
+    bare = _skin_surface(points[:, : len(along_m)], rim_m, rim_normals, along_m, skin)
+    return join_surfaces([bare, rings.surface(points[:, len(along_m) :], cloth)])
+
+
+def _skin_surface(points_m: Array, rim_m: Array, rim_normals: Array, along_m: Array, skin: Material) -> Surface:
+    """The bare part: rings whose first is the hand's to the bit, normals and all, so that there is no seam."""
+    vertices_m, normals = capped(points_m, closed_start=False)
+    vertices_m[:, : rim_m.shape[1]], normals[:, : rim_m.shape[1]] = rim_m, rim_normals
+    topology = tube(len(along_m), rim_m.shape[1], closed_start=False)
+    return single_part_surface(vertices_m, normals, topology.faces, topology.corner_uv(np.clip(along_m / TEXTURE_M, *TEXTURE_ROWS)), skin, PART_ARM)
+
+
+def _skin_offsets(template: ArmTemplate, sizes: Sizes, rim: Array, rim_normals: Array, along_m: Array) -> Float[Array, "frames rings loop 3"]:
+    """Rings in the arm frame: ellipses, and what the loop and its slope differ from them, fading out as a cubic that ends flat."""
+    angles, half_axes = template.angles(), sizes.half_axes(along_m)
+    ellipses = np.stack([half_axes[:, :1] * np.cos(angles), np.zeros((len(along_m), len(angles))), half_axes[:, 1:] * np.sin(angles)], -1)
+    lean = np.clip(rim_normals[..., 1:2], -STEEPEST, STEEPEST)
+    slopes = -rim_normals * [1.0, 0.0, 1.0] * lean / (1 - lean**2)
+    length_m = BLEND * sizes.radius_m
+    t = np.clip(along_m / length_m, 0.0, 1.0)[:, None, None]
+    return ellipses + (1 - t) ** 2 * ((1 + 2 * t) * (rim - ellipses[0])[:, None] + t * length_m * slopes[:, None])
+
+
+def _hold(arm: Arm, sizes: Sizes, camera_from_arm: Array, origin_m: Array, hand_vertices_m: Array, camera: Camera) -> HeldArm:
+    """The arm held in the way that suits the camera, judged in a few frames and by a part of the hand."""
+    lengths = sizes.lengths
+    along_m = np.linspace(lengths.wrist_m, lengths.end_m, JUDGED_POINTS)
+    radii_m = sizes.half_axes(along_m).max(1) + (0.0 if arm.sleeve is None else arm.sleeve.room_m)
+    frames = np.unique(np.linspace(0, len(origin_m) - 1, JUDGED_FRAMES).astype(int))
+    ways = Ways(arm.ways.wrist[:, frames], arm.ways.elbow)
+    judged = Camera(camera.kind, camera.intrinsics[frames], camera.size)
+    hand_m = hand_vertices_m[frames, ::JUDGED_VERTICES].astype(float)
+    way = choose_way(ways, lengths, radii_m, along_m, camera_from_arm[frames], origin_m[frames], hand_m, judged, to_shoulder=arm.viewpoint == "egocentric")
+    return HeldArm(lengths, arm.ways.wrist[way], arm.ways.elbow[way], camera_from_arm, origin_m)
+
+
+def _arm_frames(template: ArmTemplate, hand_vertices_m: Array) -> tuple[Float[Array, "frames 3 3"], float]:
+    """The arm frame's axes in the camera frame, and the palm's length."""
+    joints = np.zeros((len(hand_vertices_m), 21, 3))
+    joints[:, list(PALM_JOINTS)] = np.einsum("jp,fpi->fji", template.joints_of_palm, hand_vertices_m[:, template.palm].astype(float))
+    frame = hand_frame(joints)
+    return frame.axes @ template.hand_from_arm, float(frame.palm.mean())
+
+
+def _sizes(rim: Float[Array, "frames loop 3"], palm_m: float, girth: float) -> Sizes:
+    """Of an ellipse x, z have mean squares of half its half axes' squares."""
+    half_axes = np.sqrt(2 * (rim[..., ::2] ** 2).mean((0, 1)))
+    radius, forearm = float(np.sqrt(half_axes.prod())), FOREARM * palm_m
+    bend = min(ELBOW_ARC * radius, 0.5 * forearm)
+    return Sizes(half_axes, forearm, Lengths(WRIST_ARC * radius, (forearm - bend / 2, forearm + bend / 2), forearm + UPPER_ARM * palm_m), girth)
+
+
+def _widest(rim: Array, sizes: Sizes) -> float:
+    """How far the loop reaches beyond its ellipse."""
+    return max(0.0, float(np.sqrt(((rim[..., ::2] / sizes.half_axes_m) ** 2).sum(-1).max()) - 1)) * sizes.radius_m
+
+
+def _bare_stations(lengths: Lengths) -> Float[Array, "rings"]:
+    """Where the rings of a bare arm stand: close where it bends."""
+    ends = [0.0, lengths.wrist_m, *lengths.elbow_m, lengths.end_m]
+    return np.concatenate([[0.0], *(np.linspace(low, high, num + 1)[1:] for low, high, num in zip(ends, ends[1:], BARE_RINGS, strict=False))])
+
+
+def _hand_from_arm(model: HandModel, loop: Array, hand_axes: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """The arm frame in the hand frame. The line leaves midway between the hand's -y and the axis of the cone that the surface is at the loop.
+
+    The loop may be cut obliquely, so its plane says nothing; normals around a cone have least along its axis.
+    """
+    normals = vertex_normals(model.template_m[None], model.faces, corners_of_vertex(model.faces, len(model.template_m)))[0, loop] @ hand_axes
+    axis = np.linalg.eigh(normals.T @ normals)[1][:, 0]
+    y = axis * np.sign(-axis[1] or 1.0) - [0.0, 1.0, 0.0]
+    y = y / np.linalg.norm(y)
+    x = np.array([1.0, 0.0, 0.0]) - y[0] * y
+    x = x / np.linalg.norm(x)
+    return np.stack([x, y, np.cross(x, y)], 1)

@@ -1,0 +1,63 @@
+"""Tubes: rings of equally many vertices, one after the other, joined outside out and closed by caps. Arms and sleeves are made of them."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, Float32, Int32
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Tube:
+    """How the vertices of a tube hang together: ring by ring, then the middle of the last ring's cap, then of the first ring's where that is closed too."""
+
+    faces: Int32[Array, "faces 3"]
+    corner_ring: Int32[Array, "faces 3"]  # the ring of each corner; a cap's middle counts to its ring
+    corner_turn: Float32[Array, "faces 3"]  # 0..1 around the tube; 1 only at the corners that close the seam
+
+    def corner_uv(self, v: Float[Array, "rings"], repeats: int = 1) -> Float32[Array, "faces 3 2"]:
+        """Texture coordinates: u runs `repeats` times from 0 to 1 around the tube, v is given ring by ring."""
+        return np.stack([self.corner_turn * repeats, v[self.corner_ring]], -1).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def tube(rings: int, around: int, *, closed_start: bool) -> Tube:
+    """The tube of so many rings. Seen from outside with its rings going up, a ring runs to the right."""
+    ring, k = (index.ravel() for index in np.mgrid[: rings - 1, :around])
+    low, right = ring * around + k, ring * around + (k + 1) % around
+    turn, next_turn = k / around, (k + 1) / around
+    faces = [np.stack([low, right, low + around], 1), np.stack([right, right + around, low + around], 1)]
+    rings_of = [np.stack([ring, ring, ring + 1], 1), np.stack([ring, ring + 1, ring + 1], 1)]
+    turns = [np.stack([turn, next_turn, turn], 1), np.stack([next_turn, next_turn, turn], 1)]
+    k = np.arange(around)
+    for closed, ring_of, order in ((True, rings - 1, [0, 1, 2]), (closed_start, 0, [1, 0, 2])):
+        if closed:
+            middle = rings * around + (ring_of == 0)
+            faces.append(np.stack([ring_of * around + k, ring_of * around + (k + 1) % around, np.full(around, middle)], 1)[:, order])
+            rings_of.append(np.full((around, 3), ring_of))
+            turns.append((np.stack([k, k + 1, k + 0.5], 1) / around)[:, order])
+    return Tube(np.concatenate(faces).astype(np.int32), np.concatenate(rings_of).astype(np.int32), np.concatenate(turns).astype(np.float32))
+
+
+def ring_normals(points_m: Float[Array, "frames rings around 3"]) -> Float[Array, "frames rings around 3"]:
+    """Unit normals outwards: across the way around and the way along, both by central differences (one-sided at the ends)."""
+    around = np.concatenate([points_m[:, :, 1:], points_m[:, :, :1]], 2)
+    around = around - np.concatenate([points_m[:, :, -1:], points_m[:, :, :-1]], 2)
+    along = np.concatenate([points_m[:, 1:], points_m[:, -1:]], 1) - np.concatenate([points_m[:, :1], points_m[:, :-1]], 1)
+    (ax, ay, az), (bx, by, bz) = np.moveaxis(around, -1, 0), np.moveaxis(along, -1, 0)
+    normals = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
+    return normals / np.maximum(np.sqrt((normals**2).sum(-1, keepdims=True)), 1e-12)
+
+
+def capped(points_m: Float[Array, "frames rings around 3"], *, closed_start: bool) -> tuple[Float32[Array, "frames vertices 3"], Float32[Array, "frames vertices 3"]]:
+    """Vertices and normals in the order of `Tube`."""
+    frames = len(points_m)
+    normals = ring_normals(points_m)
+    ends = [-1, 0] if closed_start else [-1]
+    middles = points_m[:, ends].mean(2)
+    away = np.stack([middles[:, i] - points_m[:, ring].mean(1) for i, ring in enumerate([-2, 1][: len(ends)])], 1)
+    away = away / np.maximum(np.linalg.norm(away, axis=-1, keepdims=True), 1e-12)
+    vertices_m = np.concatenate([points_m.reshape(frames, -1, 3), middles], 1)
+    return vertices_m.astype(np.float32), np.concatenate([normals.reshape(frames, -1, 3), away], 1).astype(np.float32)

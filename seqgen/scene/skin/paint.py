@@ -1,0 +1,104 @@
+"""Paints a hand and its forearm for a clip: one person's tone, blood, creases, nails, veins, freckles, moles and hair, in texture space.
+
+Everything that is painted adds up in log reflectance: a clip draws how much of each pattern (`skin_map.py`) there is (`amounts.py`), and the picture is
+the exponential of their sum. Roughness and height are sums of the same patterns.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from seqgen.scene.scene import Material, plain_material
+from seqgen.scene.skin.amounts import ROUGHNESS, draw_amounts
+from seqgen.scene.skin.folder import SkinRef, own_skin
+from seqgen.scene.skin.record import MELT_FINE_M, MELT_M, REFLECTANCE, Skin, SkinConfig
+from seqgen.scene.skin.sites import ARM_COLUMNS, ARM_ROWS, ARM_TEXTURE_M
+from seqgen.scene.skin.skin_map import DRAWN, FIXED, VARIANTS, PatternSet, SkinMap
+from seqgen.scene.skin.tone import log_tone
+
+Array = np.ndarray
+MOST_MOLES = 5
+MOLE = -np.array([0.7, 0.95, 1.0])
+COLOURS, SHEEN, HEIGHT = slice(0, 3), 3, 4  # rows of what is painted
+
+
+def paint_skin(where: SkinMap, config: SkinConfig, ita_deg: float, rng: np.random.Generator, own: Sequence[SkinRef] = ()) -> Skin:
+    """The skin of a clip: one of the user's own where there are any, else one whose back of the hand has the tone asked for, on the mean."""
+    chosen, tone = rng.random(), log_tone(ita_deg, rng.normal(0.0, 1.0), rng.normal(0.0, 1.0))
+    if own:
+        return own_skin(own[int(chosen * len(own))], where)
+    hand, arm = _flat(tone) if config.kind == "flat" else _painted(where, config, ita_deg, tone, rng)
+    return Skin(hand, arm, np.ones((where.vertices, 3), np.float32), config.kind, ita_deg)
+
+
+def _flat(tone: Float[Array, "3"]) -> tuple[Material, Material]:
+    material = plain_material(tuple(_encoded(tone).tolist()))
+    return material, material
+
+
+def _painted(where: SkinMap, config: SkinConfig, ita_deg: float, tone: Float[Array, "3"], rng: np.random.Generator) -> tuple[Material, Material]:
+    """Hand and arm in every detail."""
+    amounts, variants = draw_amounts(ita_deg, tone, config.varnish, rng), rng.integers(VARIANTS, size=len(DRAWN))
+    amounts[:, HEIGHT] *= 1e-3 * where.true_size
+    on_back = np.concatenate([where.back_fixed, where.back_drawn[variants, range(len(DRAWN))]])
+    ground = np.array([*tone - on_back @ amounts[:, COLOURS], ROUGHNESS + rng.normal(0.0, 8.0), 0.0])
+    hand, arm = (_mixed(patterns, variants, amounts, ground) for patterns in (where.hand, where.arm))
+    hand = _with_moles(hand, where, rng)
+    return _hand_material(hand, where), _arm_material(_joined(arm, hand, where))
+
+
+def _mixed(patterns: PatternSet, variants: Array, amounts: Float[Array, "patterns 5"], ground: Float[Array, "5"]) -> Float32[Array, "5 sites"]:
+    """The sum of the patterns by their amounts."""
+    rows = amounts.T.astype(np.float32)
+    drawn = patterns.drawn[variants, range(len(DRAWN))]
+    return rows[:, : len(FIXED)] @ patterns.fixed + rows[:, len(FIXED) :] @ drawn + ground.astype(np.float32)[:, None]
+
+
+def _with_moles(hand: Float32[Array, "5 sites"], where: SkinMap, rng: np.random.Generator) -> Float32[Array, "5 sites"]:
+    """The hand with a few dark spots on its back."""
+    count, places = int(rng.integers(MOST_MOLES + 1)), rng.random(MOST_MOLES)
+    radii_m, depths = rng.uniform(0.0006, 0.0016, MOST_MOLES), rng.uniform(0.4, 1.2, MOST_MOLES)
+    marked = hand.copy()
+    for place, radius_m, depth in zip(places[:count], radii_m, depths, strict=False):
+        if len(where.mole_sites):
+            centre = where.tree.data[where.mole_sites[int(place * len(where.mole_sites))]]
+            near = where.tree.query_ball_point(centre, 3 * radius_m)
+            away = np.linalg.norm(where.tree.data[near] - centre, axis=1) / radius_m
+            marked[COLOURS, near] += (depth * MOLE[:, None] * np.exp(-0.5 * away**2)).astype(np.float32)
+    return marked
+
+
+def _joined(arm: Float32[Array, "5 places"], hand: Float32[Array, "5 sites"], where: SkinMap) -> Float32[Array, "5 rows columns"]:
+    """The arm with the hand's own paint at the wrist, which melts into the arm's: coarse differences slowly, fine ones soon."""
+    arm = arm.reshape(5, ARM_ROWS, ARM_COLUMNS)
+    if not len(where.rim_texels):
+        return arm
+    missing = ((where.rim_weights * hand[:, where.rim_texels]).sum(-1) - arm[:, -1])[:, None]
+    coarse = sum(np.roll(missing, shift, -1) for shift in range(-4, 5)) / np.float32(9)
+    up_m = (np.arange(ARM_ROWS)[::-1, None] / ARM_ROWS * ARM_TEXTURE_M).astype(np.float32)
+    return arm + np.exp(-((up_m / MELT_M) ** 2)) * coarse + np.exp(-((up_m / MELT_FINE_M) ** 2)) * (missing - coarse)
+
+
+def _hand_material(painted: Float32[Array, "5 sites"], where: SkinMap) -> Material:
+    size, places, colours = where.texels.size, where.texels.places, _encoded(painted[COLOURS])
+    albedo = np.full((size * size, 3), colours.mean(), np.uint8)
+    for channel, colour in enumerate(colours):
+        albedo[places, channel] = colour
+    roughness, bump = np.full(size * size, ROUGHNESS, np.uint8), np.zeros(size * size, np.float32)
+    roughness[places], bump[places] = _byte(painted[SHEEN]), painted[HEIGHT]
+    return Material(albedo.reshape(size, size, 3), roughness.reshape(size, size), bump.reshape(size, size), REFLECTANCE)
+
+
+def _arm_material(painted: Float32[Array, "5 rows columns"]) -> Material:
+    albedo = np.ascontiguousarray(np.moveaxis(_encoded(painted[COLOURS]), 0, -1))
+    return Material(albedo, _byte(painted[SHEEN]), np.ascontiguousarray(painted[HEIGHT]), REFLECTANCE)
+
+
+def _encoded(log_reflectance: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
+    """sRGB of log reflectance, by the standard's power law alone: nothing on a hand is so black that its linear part were needed."""
+    return _byte(np.exp(log_reflectance * np.float32(1 / 2.4)) * np.float32(255 * 1.055) - np.float32(255 * 0.055))
+
+
+def _byte(values: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
+    return (np.clip(values, 0, 255) + np.float32(0.5)).astype(np.uint8)

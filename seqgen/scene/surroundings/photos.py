@@ -1,0 +1,153 @@
+"""Photos to put behind the hand: a folder of the user's (VOC2012's layout too) or the built-in ones, listed by the driver and decoded by the workers.
+
+Built in: scikit-learn's two sample photos (CC-BY 2.0, attribution carried along), each cut in two halves so that every split has some, and procedural
+textures. The splits share no photo, or of the built-in ones no half.
+"""
+
+import importlib.util
+import logging
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from seqgen.errors import UserError
+from seqgen.scene.surroundings.textures import TEXTURE_SIZE, draw_texture
+from seqgen.splits import SplitConfig, SplitName, held_apart
+
+Array = np.ndarray
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+NUM_TEXTURES = 32
+MAX_PHOTO_PX = 1600
+CHECKED_PHOTOS = 2000
+CACHE_BYTES = 128 * 2**20
+BUILT_IN_PHOTOS = {  # with whom to name
+    "china": "photo by danielbuechele, flickr.com/photos/danielbuechele/6061409035, in scikit-learn",
+    "flower": "photo by vultilion, flickr.com/photos/vultilion/6056698931, in scikit-learn",
+}
+HALVES = ("left", "right")
+HALF_SIZE = (320, 427)
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for files that are no whole pictures
+ORIENTATION = 0x0112  # the EXIF tag; what sets a picture upright, by its value, of which those above 4 lie on their side
+UPRIGHT = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), 2))
+
+log = logging.getLogger(__name__)
+_decoded: OrderedDict[str, UInt8[Array, "height width 3"]] = OrderedDict()  # of this process, those used last at the end
+
+
+@dataclass(frozen=True)
+class PhotoRef:
+    """A photo that can be decoded when needed. `place`: a file, or the name of a built-in photo or texture. `source`: whom to name, where it is from."""
+
+    name: str
+    place: str
+    licence: str
+    source: str
+    size: tuple[int, int]  # width, height
+    drawn: bool = False
+    bytes: int = 0  # of the file
+
+
+def list_photos(folder: str | None, split: SplitConfig, frame_size: tuple[int, int]) -> dict[SplitName, list[PhotoRef]]:
+    """The photos of each split in use; built-in ones without a folder. A UserError when a folder holds no readable one.
+
+    A photo smaller than a frame, whose (width, height) is `frame_size`, will be enlarged; how many are is said here, once.
+    """
+    groups = [_folder_photos(Path(folder))] if folder is not None else [_built_in_photos(), _textures()]
+    photos = [photo for group in groups for photo in group]
+    small = sum(photo.size[0] < frame_size[0] or photo.size[1] < frame_size[1] for photo in photos)
+    if small:
+        where = f"background.folder {folder}" if folder is not None else "built-in backgrounds"
+        log.warning("%s: %d of %d pictures are smaller than the frame (%d x %d) and will be enlarged", where, small, len(photos), *frame_size)
+    dealt = [held_apart(group, split, what="photos") for group in groups]
+    return {name: [photo for group in dealt for photo in group[name]] for name in dealt[0]}
+
+
+def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
+    """The sRGB pixels of a photo, upright, read-only, at most 1,600 pixels wide or high; those used last are kept, up to CACHE_BYTES."""
+    if place in _decoded:
+        _decoded.move_to_end(place)
+        return _decoded[place]
+    pixels = np.ascontiguousarray(_decode(place))
+    pixels.flags.writeable = False
+    _decoded[place] = pixels
+    while len(_decoded) > 1 and sum(kept.nbytes for kept in _decoded.values()) > CACHE_BYTES:
+        _decoded.popitem(last=False)
+    return pixels
+
+
+def _decode(place: str) -> UInt8[Array, "height width 3"]:
+    name, _, half = place.rpartition("-")
+    if name in BUILT_IN_PHOTOS:
+        whole = _decode_file(str(_sample_photos() / f"{name}.jpg"))
+        return np.array_split(whole, 2, axis=1)[HALVES.index(half)]
+    if place.startswith("texture-") and not Path(place).exists():
+        return draw_texture(np.random.default_rng(int(place.removeprefix("texture-"))))
+    return _decode_file(place)
+
+
+def _decode_file(place: str) -> UInt8[Array, "height width 3"]:
+    try:
+        with Image.open(place) as image:
+            if max(image.size) > MAX_PHOTO_PX:  # a JPEG comes out at a half, quarter or eighth, for a third of the time, still half as large as it may be
+                shrink = MAX_PHOTO_PX / 2 / max(image.size)
+                image.draft("RGB", (ceil(image.width * shrink), ceil(image.height * shrink)))
+            picture, turn = image.convert("RGB"), UPRIGHT.get(image.getexif().get(ORIENTATION))
+    except BROKEN as error:
+        raise UserError(f"{place}: photo cannot be decoded ({error}); remove it from background.folder") from None
+    picture.thumbnail((MAX_PHOTO_PX, MAX_PHOTO_PX))
+    return np.asarray(picture if turn is None else picture.transpose(turn))
+
+
+def _built_in_photos() -> list[PhotoRef]:
+    return [PhotoRef(f"{name}-{half}", f"{name}-{half}", "CC-BY-2.0", source, HALF_SIZE) for name, source in BUILT_IN_PHOTOS.items() for half in HALVES]
+
+
+def _textures() -> list[PhotoRef]:
+    return [PhotoRef(f"texture-{n:02d}", f"texture-{n:02d}", "CC0-1.0", "drawn by seqgen", TEXTURE_SIZE, drawn=True) for n in range(NUM_TEXTURES)]
+
+
+def _sample_photos() -> Path:
+    """Where scikit-learn keeps its photos, found without importing it, which takes a second."""
+    spec = importlib.util.find_spec("sklearn")
+    return Path(spec.origin).parent / "datasets" / "images"
+
+
+def _folder_photos(folder: Path) -> list[PhotoRef]:
+    root = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
+    if not root.is_dir():
+        raise UserError(f"background.folder {folder}: no such folder")
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    licence, source = "not stated", "the user's folder"
+    photos = [PhotoRef(str(path.relative_to(root)), str(path), licence, source, size, bytes=path.stat().st_size) for path, size in _readable(files).items()]
+    if not photos:
+        raise UserError(f"background.folder {folder}: holds no readable image ({', '.join(sorted(SUFFIXES))})")
+    return photos
+
+
+def _readable(files: list[Path]) -> dict[Path, tuple[int, int]]:
+    """The sizes of the files that hold a picture; those that do not are named. Up to CHECKED_PHOTOS are decoded, at low resolution, so that a cut-off one shows now."""
+    with ThreadPoolExecutor() as pool:
+        sizes = list(pool.map(partial(_picture_size, decode=len(files) <= CHECKED_PHOTOS), files))
+    for path in (path for path, size in zip(files, sizes, strict=True) if size is None):
+        log.warning("%s: not a readable image, left out", path)
+    return {path: size for path, size in zip(files, sizes, strict=True) if size is not None}
+
+
+def _picture_size(path: Path, *, decode: bool) -> tuple[int, int] | None:
+    """Width and height of a picture when upright; None for what is none."""
+    try:
+        with Image.open(path) as image:
+            size = image.size[::-1] if image.getexif().get(ORIENTATION, 1) > 4 else image.size
+            if decode:
+                image.draft("RGB", (64, 64))
+                image.load()
+        return size
+    except BROKEN:
+        return None

@@ -1,0 +1,54 @@
+"""A second hand that passes before the first: a left one, made as all left hands are, by mirroring the world.
+
+So it is carried along its way as a right hand in the mirrored camera's frame, grows its arm there, and comes out of the mirror whole.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from seqgen.camera import Camera
+from seqgen.scene.scene import Surface
+from seqgen.scene.things.occluder import Occluder
+from seqgen.skeleton import PART_OCCLUDER
+
+Array = np.ndarray
+HAND_MIDDLE_M = 0.085  # from the wrist towards the fingers
+MIRROR = np.array([-1.0, 1.0, 1.0])
+
+
+def second_hand_surface(occluder: Occluder, surface: Surface) -> Surface:
+    """A left hand on the occluder's way. `surface`: a right one in its hand frame (wrist at the origin, fingers along y, back along z), over the same frames."""
+    return out_of_mirror(carried_in_mirror(occluder, surface))
+
+
+def carried_in_mirror(occluder: Occluder, surface: Surface) -> Surface:
+    """The right hand on its way, as the mirror shows it.
+
+    Its deepest point comes to `back_m`, so that it passes closely before the first hand and touches nothing.
+    """
+    turned = (MIRROR[:, None] * occluder.rotations * MIRROR).transpose(0, 2, 1)
+    vertices = (surface.vertices_m - [0.0, HAND_MIDDLE_M, 0.0]) @ turned + (occluder.middles_m * MIRROR)[:, None]
+    vertices[..., 2] += occluder.back_m - vertices[..., 2].max()
+    return replace(surface, vertices_m=vertices.astype(np.float32), normals=(surface.normals @ turned).astype(np.float32))
+
+
+def out_of_mirror(surface: Surface) -> Surface:
+    """The left hand that the mirror shows, all of it in the way."""
+    across = MIRROR.astype(np.float32)
+    return replace(
+        surface,
+        vertices_m=surface.vertices_m * across,
+        normals=surface.normals * across,
+        faces=np.ascontiguousarray(surface.faces[:, ::-1]),
+        corner_parts=np.full_like(surface.corner_parts, PART_OCCLUDER),
+        corner_weights=np.ascontiguousarray(surface.corner_weights[:, ::-1]),
+        corner_uv=np.ascontiguousarray(surface.corner_uv[:, ::-1]),
+    )
+
+
+def mirrored_camera(camera: Camera) -> Camera:
+    """The camera on the other side of the mirror."""
+    intrinsics = camera.intrinsics.copy()
+    intrinsics[:, 0, 2] = camera.size[0] - 1 - intrinsics[:, 0, 2]
+    return Camera(camera.kind, intrinsics, camera.size)

@@ -1,0 +1,127 @@
+"""A hand's surface and the dome over its wrist, against trimesh and closed forms."""
+
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from scipy.spatial.transform import Rotation
+
+from seqgen.hand import load_hand
+from seqgen.hand.layer import HandLayer
+from seqgen.scene.arm.wrist import dome_surface, oriented_loop
+from seqgen.scene.scene import join_surfaces, plain_material
+from seqgen.scene.surface import surface_template
+from seqgen.skeleton import TIPS
+
+HAND = load_hand("open")
+LAYER = HandLayer(HAND)
+TEMPLATE = surface_template(HAND, HAND.uv[HAND.uv_faces])
+WHITE = np.ones_like(HAND.template_m)
+LOOP = oriented_loop(HAND.wrist_loop, HAND.faces)
+
+
+def closed(vertices_m, *, loop=LOOP, colours=WHITE):
+    """The hand with its dome."""
+    hand = TEMPLATE.surface(vertices_m, plain_material(), colours)
+    return join_surfaces([hand, dome_surface(hand, loop)])
+
+
+def posed(num, seed=0):
+    """Hands in moderate poses of several shapes: vertices and joints."""
+    generator = torch.Generator().manual_seed(seed)
+    pose = 0.25 * torch.randn(num, 16, 3, generator=generator)
+    pose[:, 0] = 2 * torch.randn(num, 3, generator=generator)
+    mesh = LAYER(pose, torch.randn(num, 10, generator=generator), torch.randn(num, 3, generator=generator))
+    return mesh.vertices_m.numpy(), mesh.joints_m.numpy()
+
+
+def mesh_of(surface, frame=0):
+    return trimesh.Trimesh(surface.vertices_m[frame], surface.faces, process=False)
+
+
+def welded(surface, frame=0):
+    """The mesh with vertices at one place made one: the dome repeats the hand's rim."""
+    mesh = mesh_of(surface, frame)
+    mesh.merge_vertices()
+    return mesh
+
+
+def test_normals_are_the_area_weighted_mean_of_the_faces_around():
+    surface = TEMPLATE.surface(posed(3)[0], plain_material(), WHITE)
+    for frame in range(3):
+        mesh = mesh_of(surface, frame)
+        mean = mesh.faces_sparse @ (mesh.face_normals * mesh.area_faces[:, None])
+        np.testing.assert_allclose(surface.normals[frame], mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=2e-4)
+        by_angle = (surface.normals[frame] * mesh.vertex_normals).sum(1)  # another weighting of the same faces
+        assert np.quantile(by_angle, 0.05) > 0.98
+
+
+def test_the_dome_closes_the_hand_outside_out():
+    surface = closed(posed(4)[0])
+    assert not trimesh.Trimesh(HAND.template_m, HAND.faces, process=False).is_watertight
+    for frame in range(4):
+        mesh = welded(surface, frame)
+        assert mesh.is_watertight and mesh.is_winding_consistent and mesh.euler_number == 2
+        assert 1.5e-4 < mesh.volume < 9e-4  # a hand is about 0.4 litres
+
+
+@pytest.mark.parametrize("order", [slice(None, None, -1), slice(None)], ids=["reversed", "as it is"])
+def test_the_loop_may_run_either_way(order):
+    mesh = welded(closed(HAND.template_m[None], loop=oriented_loop(HAND.wrist_loop[order].copy(), HAND.faces)))
+    assert mesh.is_watertight and mesh.volume == pytest.approx(welded(closed(HAND.template_m[None])).volume, rel=1e-6)
+
+
+def test_the_surface_goes_along_with_rigid_motion():
+    vertices = posed(1)[0]
+    turn, shift = Rotation.random(rng=np.random.default_rng(0)).as_matrix(), np.array([0.1, -0.2, 0.6])
+    still = closed(vertices)
+    moved = closed((vertices @ turn.T + shift).astype(np.float32))
+    np.testing.assert_allclose(moved.vertices_m, still.vertices_m @ turn.T + shift, atol=1e-6)
+    np.testing.assert_allclose(moved.normals, still.normals @ turn.T, atol=2e-3)
+
+
+def windings(mesh, point):
+    """How often a closed surface goes around a point: the sum of its triangles' solid angles (Van Oosterom and Strackee 1983) over 4 pi."""
+    a, b, c = np.moveaxis(mesh.triangles - point, 1, 0)
+    la, lb, lc = (np.linalg.norm(corner, axis=1) for corner in (a, b, c))
+    above = np.einsum("ni,ni->n", a, np.cross(b, c))
+    below = la * lb * lc + (a * b).sum(1) * lc + (b * c).sum(1) * la + (c * a).sum(1) * lb
+    return np.arctan2(above, below).sum() / (2 * np.pi)
+
+
+def test_every_joint_but_the_tips_lies_inside():
+    vertices, joints = posed(3)
+    surface = closed(vertices)
+    for frame in range(3):
+        mesh = mesh_of(surface, frame)
+        for joint in sorted(set(range(21)) - set(TIPS)):
+            assert windings(mesh, joints[frame, joint]) == pytest.approx(1, abs=0.01), joint
+
+
+def test_parts_are_those_of_the_largest_weight_and_the_dome_is_palm():
+    surface = closed(HAND.template_m[None])
+    assert set(np.unique(surface.corner_parts)) == set(range(1, 17))
+    for face in np.random.default_rng(0).integers(len(HAND.faces), size=100):
+        for corner, vertex in enumerate(HAND.faces[face]):
+            weights = HAND.skinning_weights[vertex]
+            assert surface.corner_parts[face, corner] == 1 + np.argmax(weights)
+            np.testing.assert_array_equal(surface.corner_weights[face, corner], weights[surface.corner_parts[face] - 1])
+    assert (surface.corner_parts[len(HAND.faces) :, 2] == 1).all()
+
+
+def test_the_dome_takes_the_colour_of_its_rim():
+    colours = np.random.default_rng(0).random(HAND.template_m.shape).astype(np.float32)
+    surface = closed(HAND.template_m[None], colours=colours)
+    np.testing.assert_array_equal(surface.colours[: len(colours)], colours)
+    rim = {tuple(colour) for colour in colours[HAND.wrist_loop]}
+    assert {tuple(colour) for colour in surface.colours[len(colours) :]} <= rim
+
+
+def test_the_dome_begins_with_the_rims_own_normals_so_that_no_seam_shows():
+    vertices = posed(2)[0]
+    hand = TEMPLATE.surface(vertices, plain_material(), WHITE)
+    dome = dome_surface(hand, LOOP)
+    np.testing.assert_array_equal(dome.vertices_m[:, : len(LOOP)], hand.vertices_m[:, LOOP])
+    np.testing.assert_allclose(dome.normals[:, : len(LOOP)], hand.normals[:, LOOP], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(dome.normals, axis=-1), 1, atol=1e-5)
