@@ -9,7 +9,7 @@ from scenes import blob_scene, make_background, make_camera, make_light, make_sc
 from seqgen.render.moments import moment_times, moment_weights, neighbouring_frames
 from seqgen.render.renderer import Renderer
 from seqgen.scene.scene import Material, Scene
-from seqgen.srgb import linear_from_srgb
+from seqgen.srgb import LINEAR_OF_LEVEL, linear_from_srgb
 
 Array = np.ndarray
 
@@ -120,7 +120,7 @@ def test_textures_are_blurred_as_they_move(renderer):
     drawn = renderer.render(moving_card(-70.5 + 8.0 * np.arange(3), width=200, samples=2, shutter=1.0, **told)).radiance
     for t in range(3):
         places = [np.arange(64) + 70 - 8 * t + place - moved for place, moved in ((-0.25, -3), (0.25, 3), (-0.25, 1), (0.25, -1))]
-        expected = np.mean([linear_from_srgb(np.interp(place, np.arange(200), levels) / 255) for place in places], 0)
+        expected = np.mean([np.interp(place, np.arange(200), LINEAR_OF_LEVEL[levels]) for place in places], 0)
         np.testing.assert_allclose(drawn[t, 20, :, 0], expected, atol=1e-3)
 
 

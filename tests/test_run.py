@@ -11,6 +11,7 @@ from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline.cluster import Cluster
 from seqgen.pipeline.run import Progress, generate_dataset
+from seqgen.scene.surroundings import photos as photos_module
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ class Workspace:
         columns = 1 if self.device.is_cuda else width
         self.launch(kernel, (frames, height, -(-width // columns)), *arguments, columns)
 
-    def give(self, array: Array, dtype: type, warp_dtype: Any) -> wp.array:
+    def give(self, array: Array, dtype: Any, warp_dtype: Any) -> wp.array:
         """An array on the device: the memory of numpy itself on the CPU, which the kernels only read."""
         return wp.array(np.ascontiguousarray(array, dtype), dtype=warp_dtype, device=self.device, copy=False)
 

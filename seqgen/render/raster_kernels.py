@@ -1,6 +1,7 @@
 """Warp kernels that find what every sample of every picture sees: project, clear, rasterise. The same source runs on the CPU and on CUDA.
 
-    vertices ──project──> ScreenVertex at each moment ──rasterise──> keys (frames, rows, columns, samples) ──> `shade_kernels.py`
+    vertices ──project──> ScreenVertex at each moment ──rasterise──> a key for each pixel's centre
+                                                     ──mark──> which pixels need their samples ──rasterise_samples──> keys of those ──> `resolve_kernels.py`
 
 Written so that the bits never depend on the machine: places on the picture are integers (1/4096 px), so edge functions are exact, whatever the order,
 and leave no hole between neighbours; the winner of a sample is a minimum of integers; multiplications and additions are not fused.
@@ -23,6 +24,10 @@ _GUARD_PX = wp.constant(131072.0)  # 30 bits of fixed point: a product of two di
 _NEAR_M = wp.constant(0.01)
 _EMPTY = wp.constant(wp.uint64(EMPTY))
 _SIGN = wp.constant(wp.uint32(0x80000000))
+_FACE = wp.constant(wp.uint64(0xFFFFFFFF))
+_STEP = wp.constant(SUBPIXELS)
+_HALF = wp.constant(SUBPIXELS // 2)
+_FLAT_M = wp.constant(0.003)  # neighbouring places this near in depth and of one material are lit as one
 
 
 @no_type_check
@@ -117,13 +122,12 @@ def project_to_light(vertices: wp.array2d(dtype=wp.vec3), light_from_camera: wp.
 
 @no_type_check
 @wp.kernel
-def clear(boxes: wp.array2d(dtype=wp.int32), keys: wp.array4d(dtype=wp.uint64)):
-    """One thread a row: empties the samples of the pixels in the frame's box, the only ones that are read."""
+def clear(boxes: wp.array2d(dtype=wp.int32), keys: wp.array3d(dtype=wp.uint64)):
+    """One thread a row: empties the pixels in the frame's box, the only ones that are read."""
     frame, y = wp.tid()
     if y >= boxes[frame, 1] and y <= -boxes[frame, 3]:
         for x in range(wp.max(boxes[frame, 0], 0), wp.min(-boxes[frame, 2], keys.shape[2] - 1) + 1):
-            for sample in range(keys.shape[3]):
-                keys[frame, y, x, sample] = _EMPTY
+            keys[frame, y, x] = _EMPTY
 
 
 @no_type_check
@@ -161,8 +165,158 @@ def rank_of(key: wp.uint64):
 
 
 @no_type_check
+@wp.struct
+class Triangle:
+    """A face on the picture. `area` is twice its area, 0 or less for one that is not drawn; `ranks` of its corners over that area: what is linear on the
+    picture and grows with depth, -1/z, or z itself for weak perspective."""
+
+    a: ScreenVertex
+    b: ScreenVertex
+    c: ScreenVertex
+    area: wp.int64
+    ranks: wp.vec3
+
+
+@no_type_check
+@wp.func
+def triangle_of(screen: wp.array3d(dtype=ScreenVertex), moment: wp.int32, frame: wp.int32, corners: wp.vec3i, perspective: wp.bool):
+    t = Triangle()
+    t.a = screen[moment, frame, corners[0]]
+    t.b = screen[moment, frame, corners[1]]
+    t.c = screen[moment, frame, corners[2]]
+    t.area = wp.int64(0)
+    if t.a.weight != 0.0 and t.b.weight != 0.0 and t.c.weight != 0.0:
+        t.area = twice_area(t.b, t.c, t.a.x, t.a.y)
+        ranks = wp.vec3(t.a.depth, t.b.depth, t.c.depth)
+        if perspective:
+            ranks = -wp.vec3(t.a.weight, t.b.weight, t.c.weight)
+        if t.area > wp.int64(0):
+            t.ranks = ranks / float(t.area)
+    return t
+
+
+@no_type_check
+@wp.func
+def columns_of(t: Triangle, reach: wp.int32, width: wp.int32):
+    """First and last column with places within `reach` (1/4096 px) of their pixels' centres that the triangle may cover."""
+    low = wp.min(t.a.x, wp.min(t.b.x, t.c.x)) - reach
+    high = wp.max(t.a.x, wp.max(t.b.x, t.c.x)) + reach
+    return wp.max((low + _STEP - 1) >> _SHIFT, 0), wp.min(high >> _SHIFT, width - 1)
+
+
+@no_type_check
+@wp.func
+def rows_of(t: Triangle, reach: wp.int32, height: wp.int32):
+    """First and last row, as `columns_of`."""
+    low = wp.min(t.a.y, wp.min(t.b.y, t.c.y)) - reach
+    high = wp.max(t.a.y, wp.max(t.b.y, t.c.y)) + reach
+    return wp.max((low + _STEP - 1) >> _SHIFT, 0), wp.min(high >> _SHIFT, height - 1)
+
+
+@no_type_check
 @wp.kernel
-def rasterise(
+def rasterise(screen: wp.array3d(dtype=ScreenVertex), faces: wp.array(dtype=wp.vec3i), perspective: wp.bool, keys: wp.array3d(dtype=wp.uint64)):
+    """One thread a triangle: the centre of every pixel keeps the least key that covers it. Edges count as covered."""
+    frame, face = wp.tid()
+    t = triangle_of(screen, 0, frame, faces[face], perspective)
+    if t.area <= wp.int64(0):
+        return
+    column_low, column_high = columns_of(t, 0, keys.shape[2])
+    row_low, row_high = rows_of(t, 0, keys.shape[1])
+    if column_low > column_high or row_low > row_high:
+        return
+    right_a = wp.int64(t.c.y - t.b.y) * wp.int64(_STEP)
+    right_b = wp.int64(t.a.y - t.c.y) * wp.int64(_STEP)
+    down_a = wp.int64(t.b.x - t.c.x) * wp.int64(_STEP)
+    down_b = wp.int64(t.c.x - t.a.x) * wp.int64(_STEP)
+    row_a = twice_area(t.b, t.c, column_low << _SHIFT, row_low << _SHIFT)
+    row_b = twice_area(t.c, t.a, column_low << _SHIFT, row_low << _SHIFT)
+    for row in range(row_low, row_high + 1):
+        edge_a = row_a
+        edge_b = row_b
+        for column in range(column_low, column_high + 1):
+            edge_c = t.area - edge_a - edge_b
+            if (edge_a | edge_b | edge_c) >= wp.int64(0):
+                rank = float(edge_a) * t.ranks[0] + float(edge_b) * t.ranks[1] + float(edge_c) * t.ranks[2]
+                wp.atomic_min(keys, frame, row, column, sample_key(rank, face))
+            edge_a += right_a
+            edge_b += right_b
+        row_a += down_a
+        row_b += down_b
+
+
+@no_type_check
+@wp.func
+def about_same(face_materials: wp.array(dtype=wp.int32), key: wp.uint64, other: wp.uint64, perspective: wp.bool):
+    """Whether two neighbouring places see about the same depth of one material, or both nothing."""
+    if key == _EMPTY or other == _EMPTY:
+        return key == other
+    rank = rank_of(key)
+    near = _FLAT_M
+    if perspective:
+        near = _FLAT_M * rank * rank
+    if wp.abs(rank_of(other) - rank) > near:
+        return False
+    return face_materials[int(key & _FACE)] == face_materials[int(other & _FACE)]
+
+
+@no_type_check
+@wp.func
+def smooth_between(face_materials: wp.array(dtype=wp.int32), before: wp.uint64, key: wp.uint64, after: wp.uint64, perspective: wp.bool):
+    """Whether three places in a row see one smooth surface of one material, or all nothing. Ranks of a plane lie on a line, however steep it is."""
+    if key == _EMPTY or before == _EMPTY or after == _EMPTY:
+        return key == before and key == after
+    rank = rank_of(key)
+    near = _FLAT_M
+    if perspective:
+        near = _FLAT_M * rank * rank
+    if wp.abs(rank_of(before) + rank_of(after) - 2.0 * rank) > near:
+        return False
+    material = face_materials[int(key & _FACE)]
+    return face_materials[int(before & _FACE)] == material and face_materials[int(after & _FACE)] == material
+
+
+@no_type_check
+@wp.kernel
+def mark(
+    boxes: wp.array2d(dtype=wp.int32),
+    centres: wp.array3d(dtype=wp.uint64),
+    face_materials: wp.array(dtype=wp.int32),
+    perspective: wp.bool,
+    everywhere: wp.bool,
+    several: wp.array3d(dtype=wp.uint8),
+    samples: wp.array4d(dtype=wp.uint64),
+):
+    """One thread a row: which pixels of the box need their samples, which are emptied: those at an edge of what is seen, or all."""
+    frame, y = wp.tid()
+    if y < boxes[frame, 1] or y > -boxes[frame, 3]:
+        return
+    left = wp.max(boxes[frame, 0], 0)
+    right = wp.min(-boxes[frame, 2], centres.shape[2] - 1)
+    above = wp.max(y - 1, wp.max(boxes[frame, 1], 0))
+    below = wp.min(y + 1, wp.min(-boxes[frame, 3], centres.shape[1] - 1))
+    before = _EMPTY
+    key = centres[frame, y, left]
+    for x in range(left, right + 1):
+        after = centres[frame, y, wp.min(x + 1, right)]
+        if x == left:
+            before = key
+        needed = everywhere
+        if not everywhere:
+            needed = not smooth_between(face_materials, before, key, after, perspective)
+            if not needed:
+                needed = not smooth_between(face_materials, centres[frame, above, x], key, centres[frame, below, x], perspective)
+        several[frame, y, x] = wp.uint8(needed)
+        if needed:
+            for sample in range(samples.shape[3]):
+                samples[frame, y, x, sample] = _EMPTY
+        before = key
+        key = after
+
+
+@no_type_check
+@wp.kernel
+def rasterise_samples(
     screen: wp.array3d(dtype=ScreenVertex),
     moment: wp.int32,
     faces: wp.array(dtype=wp.vec3i),
@@ -170,58 +324,28 @@ def rasterise(
     offsets: wp.array(dtype=wp.vec2i),
     first: wp.int32,
     last: wp.int32,
+    several: wp.array3d(dtype=wp.uint8),
     keys: wp.array4d(dtype=wp.uint64),
 ):
-    """One thread a triangle: samples `first` to `last` - 1 of every pixel, at `offsets` (1/4096 px) from its centre, keep the least key that covers them.
-
-    Edges count as covered.
-    """
+    """One thread a triangle: samples `first` to `last` - 1 of the pixels that need several, at `offsets` (1/4096 px) from their centres."""
     frame, face = wp.tid()
-    corners = faces[face]
-    a = screen[moment, frame, corners[0]]
-    b = screen[moment, frame, corners[1]]
-    c = screen[moment, frame, corners[2]]
-    if a.weight == 0.0 or b.weight == 0.0 or c.weight == 0.0:
+    t = triangle_of(screen, moment, frame, faces[face], perspective)
+    if t.area <= wp.int64(0):
         return
-    area = twice_area(b, c, a.x, a.y)
-    if area <= wp.int64(0):
-        return
-    # what is linear on the picture and grows with depth: -1/z, or z itself for weak perspective
-    ranks = wp.vec3(a.depth, b.depth, c.depth)
-    if perspective:
-        ranks = -wp.vec3(a.weight, b.weight, c.weight)
-    ranks = ranks / float(area)
-
-    step = 1 << _SHIFT
-    x_low = wp.min(a.x, wp.min(b.x, c.x)) + step - 1
-    y_low = wp.min(a.y, wp.min(b.y, c.y)) + step - 1
-    x_high = wp.max(a.x, wp.max(b.x, c.x))
-    y_high = wp.max(a.y, wp.max(b.y, c.y))
-    right_a = wp.int64(c.y - b.y) * wp.int64(step)
-    right_b = wp.int64(a.y - c.y) * wp.int64(step)
-    down_a = wp.int64(b.x - c.x) * wp.int64(step)
-    down_b = wp.int64(c.x - a.x) * wp.int64(step)
-    for sample in range(first, last):
-        offset = offsets[sample]
-        column_low = wp.max((x_low - offset[0]) >> _SHIFT, 0)
-        row_low = wp.max((y_low - offset[1]) >> _SHIFT, 0)
-        column_high = wp.min((x_high - offset[0]) >> _SHIFT, keys.shape[2] - 1)
-        row_high = wp.min((y_high - offset[1]) >> _SHIFT, keys.shape[1] - 1)
-        if column_low <= column_high and row_low <= row_high:
-            row_a = twice_area(b, c, (column_low << _SHIFT) + offset[0], (row_low << _SHIFT) + offset[1])
-            row_b = twice_area(c, a, (column_low << _SHIFT) + offset[0], (row_low << _SHIFT) + offset[1])
-            for row in range(row_low, row_high + 1):
-                edge_a = row_a
-                edge_b = row_b
-                for column in range(column_low, column_high + 1):
-                    edge_c = area - edge_a - edge_b
+    column_low, column_high = columns_of(t, _HALF, keys.shape[2])
+    row_low, row_high = rows_of(t, _HALF, keys.shape[1])
+    for row in range(row_low, row_high + 1):
+        for column in range(column_low, column_high + 1):
+            if several[frame, row, column] != wp.uint8(0):
+                for sample in range(first, last):
+                    x = (column << _SHIFT) + offsets[sample][0]
+                    y = (row << _SHIFT) + offsets[sample][1]
+                    edge_a = twice_area(t.b, t.c, x, y)
+                    edge_b = twice_area(t.c, t.a, x, y)
+                    edge_c = t.area - edge_a - edge_b
                     if (edge_a | edge_b | edge_c) >= wp.int64(0):
-                        rank = float(edge_a) * ranks[0] + float(edge_b) * ranks[1] + float(edge_c) * ranks[2]
+                        rank = float(edge_a) * t.ranks[0] + float(edge_b) * t.ranks[1] + float(edge_c) * t.ranks[2]
                         wp.atomic_min(keys, frame, row, column, sample, sample_key(rank, face))
-                    edge_a += right_a
-                    edge_b += right_b
-                row_a += down_a
-                row_b += down_b
 
 
 @no_type_check

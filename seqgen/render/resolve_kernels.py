@@ -4,7 +4,7 @@ from typing import no_type_check
 
 import warp as wp
 
-from seqgen.render.raster_kernels import ScreenVertex, corner_shares, on_picture, rank_of
+from seqgen.render.raster_kernels import ScreenVertex, about_same, corner_shares, on_picture
 from seqgen.render.shade_kernels import Light, Materials, Surface, light_at, linear_from_levels
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
@@ -12,7 +12,6 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 _SHIFT = wp.constant(12)  # a pixel has 1 << 12 steps
 _EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
 _FACE = wp.constant(wp.uint64(0xFFFFFFFF))
-_FLAT_M = wp.constant(0.003)  # samples of one pixel this near in depth and of one material are lit once
 
 
 @no_type_check
@@ -89,38 +88,38 @@ def shares_in(surface: Surface, screen: wp.array3d(dtype=ScreenVertex), moment: 
 
 
 @no_type_check
-@wp.func
-def about_same(surface: Surface, key: wp.uint64, other: wp.uint64, perspective: wp.bool):
-    """Whether two samples of a pixel see about the same place of one material, so that light is worked out for one of them only."""
-    rank = rank_of(key)
-    near = _FLAT_M
-    if perspective:
-        near = _FLAT_M * rank * rank
-    if wp.abs(rank_of(other) - rank) > near:
-        return False
-    return surface.face_materials[int(key & _FACE)] == surface.face_materials[int(other & _FACE)]
+@wp.struct
+class Seen:
+    """What the rasteriser found: keys of the pixels' centres, which pixels have samples of their own, their keys, and where and at which moment they are."""
+
+    boxes: wp.array2d(dtype=wp.int32)
+    screen: wp.array3d(dtype=ScreenVertex)
+    centres: wp.array3d(dtype=wp.uint64)
+    several: wp.array3d(dtype=wp.uint8)
+    samples: wp.array4d(dtype=wp.uint64)
+    offsets: wp.array(dtype=wp.vec2i)
+    perspective: wp.bool
 
 
 @no_type_check
 @wp.func
-def lit_once(surface: Surface, keys: wp.array4d(dtype=wp.uint64), frame: wp.int32, y: wp.int32, x: wp.int32, perspective: wp.bool):
-    """Whether all samples of a pixel see about what its centre does."""
-    centre = keys[frame, y, x, 0]
-    for sample in range(1, keys.shape[3]):
-        key = keys[frame, y, x, sample]
-        if key == _EMPTY or not about_same(surface, centre, key, perspective):
-            return False
-    return True
+def centre_key(seen: Seen, frame: wp.int32, y: wp.int32, x: wp.int32):
+    """The key of a pixel's centre, empty outside of the box."""
+    if x < seen.boxes[frame, 0] or x > -seen.boxes[frame, 2] or y < seen.boxes[frame, 1] or y > -seen.boxes[frame, 3]:
+        return _EMPTY
+    return seen.centres[frame, y, x]
+
+
+@no_type_check
+@wp.func
+def centre_shares(seen: Seen, surface: Surface, frame: wp.int32, face: wp.int32, x: wp.int32, y: wp.int32):
+    return shares_in(surface, seen.screen, 0, frame, face, x << _SHIFT, y << _SHIFT)
 
 
 @no_type_check
 @wp.kernel
 def resolve(
-    screen: wp.array3d(dtype=ScreenVertex),
-    boxes: wp.array2d(dtype=wp.int32),
-    keys: wp.array4d(dtype=wp.uint64),
-    offsets: wp.array(dtype=wp.vec2i),
-    perspective: wp.bool,
+    seen: Seen,
     surface: Surface,
     materials: Materials,
     light: Light,
@@ -131,62 +130,60 @@ def resolve(
     parts: wp.array3d(dtype=wp.uint8),
     columns: wp.int32,
 ):
-    """One thread a piece of a row, `columns` wide: labels of the face that won the pixel's centre (sample 0), light of those that won the others."""
+    """One thread a piece of a row, `columns` wide: labels of what is at the pixel's centre, light of that or of the pixel's samples."""
     frame, y, piece = wp.tid()
-    inside_y = y >= boxes[frame, 1] and y <= -boxes[frame, 3]
-    moving = screen.shape[0] > 1
-    samples = keys.shape[3] - 1
+    moving = seen.screen.shape[0] > 1
+    count = seen.samples.shape[3]
+    inside_y = y >= seen.boxes[frame, 1] and y <= -seen.boxes[frame, 3]
     for x in range(piece * columns, wp.min((piece + 1) * columns, radiance.shape[2])):
         depth = wp.float32(0.0)
         part = wp.uint8(0)
-        covered = wp.int32(0)
+        covered = wp.float32(0.0)
         linear = wp.vec3(0.0, 0.0, 0.0)
-        if inside_y and x >= boxes[frame, 0] and x <= -boxes[frame, 2]:
-            key = keys[frame, y, x, 0]
+        if inside_y and x >= seen.boxes[frame, 0] and x <= -seen.boxes[frame, 2]:
+            several = seen.several[frame, y, x] != wp.uint8(0)
+            key = seen.centres[frame, y, x]
             if key != _EMPTY:
                 face = int(key & _FACE)
                 corners = surface.faces[face]
-                shares = shares_in(surface, screen, 0, frame, face, x << _SHIFT, y << _SHIFT)
-                depth = shares[0] * screen[0, frame, corners[0]].depth + shares[1] * screen[0, frame, corners[1]].depth + shares[2] * screen[0, frame, corners[2]].depth
+                shares = centre_shares(seen, surface, frame, face, x, y)
+                depth = shares[0] * seen.screen[0, frame, corners[0]].depth
+                depth += shares[1] * seen.screen[0, frame, corners[1]].depth + shares[2] * seen.screen[0, frame, corners[2]].depth
                 part = part_at(surface, face, shares)
-                if samples == 0 or (not moving and lit_once(surface, keys, frame, y, x, perspective)):
-                    linear = light_at(surface, materials, light, decode, perspective, frame, face, shares)
-                    covered = samples + int(samples == 0)
-            if covered == 0:
+                if not several:
+                    linear = light_at(surface, materials, light, seen.perspective, frame, face, shares)
+                    covered = wp.float32(1.0)
+            if several:
                 last_key = _EMPTY
                 last_light = wp.vec3(0.0, 0.0, 0.0)
-                for sample in range(1, samples + 1):
-                    key = keys[frame, y, x, sample]
+                for sample in range(count):
+                    key = seen.samples[frame, y, x, sample]
                     if key != _EMPTY:
-                        if moving or last_key == _EMPTY or not about_same(surface, last_key, key, perspective):
+                        if moving or last_key == _EMPTY or not about_same(surface.face_materials, last_key, key, seen.perspective):
                             face = int(key & _FACE)
                             moment = wp.int32(0)
                             if moving:
-                                moment = sample
-                            offset = offsets[sample]
-                            shares = shares_in(surface, screen, moment, frame, face, (x << _SHIFT) + offset[0], (y << _SHIFT) + offset[1])
-                            last_light = light_at(surface, materials, light, decode, perspective, frame, face, shares)
+                                moment = sample + 1
+                            offset = seen.offsets[sample]
+                            shares = shares_in(surface, seen.screen, moment, frame, face, (x << _SHIFT) + offset[0], (y << _SHIFT) + offset[1])
+                            last_light = light_at(surface, materials, light, seen.perspective, frame, face, shares)
                             last_key = key
                         linear += last_light
-                        covered += 1
-                if covered > 0:
-                    linear = linear / float(samples)
+                        covered += 1.0
+                linear = linear / float(count)
+                covered = covered / float(count)
         depths[frame, y, x] = depth
         parts[frame, y, x] = part
-        total = wp.max(samples, 1)
-        if covered < total:
-            linear += behind(background, decode, frame, x, y) * (float(total - covered) / float(total))
+        if covered < 1.0:
+            linear += behind(background, decode, frame, x, y) * (1.0 - covered)
         radiance[frame, y, x] = linear
 
 
 @no_type_check
 @wp.kernel
 def resolve_motion(
-    screen: wp.array3d(dtype=ScreenVertex),
-    boxes: wp.array2d(dtype=wp.int32),
-    keys: wp.array4d(dtype=wp.uint64),
+    seen: Seen,
     intrinsics: wp.array(dtype=wp.mat33),
-    perspective: wp.bool,
     surface: Surface,
     background: Background,
     flow: wp.array3d(dtype=wp.vec2),
@@ -194,14 +191,10 @@ def resolve_motion(
 ):
     """Where what is seen at a pixel's centre goes until the next frame; in the last frame nowhere."""
     frame, y, piece = wp.tid()
-    last = frame + 1 == flow.shape[0]
-    inside_y = y >= boxes[frame, 1] and y <= -boxes[frame, 3]
     for x in range(piece * columns, wp.min((piece + 1) * columns, flow.shape[2])):
         moved = wp.vec2(0.0, 0.0)
-        if not last:
-            key = _EMPTY
-            if inside_y and x >= boxes[frame, 0] and x <= -boxes[frame, 2]:
-                key = keys[frame, y, x, 0]
+        if frame + 1 < flow.shape[0]:
+            key = centre_key(seen, frame, y, x)
             if key == _EMPTY:
                 across = background.next_from_pixel[frame, 0]
                 down = background.next_from_pixel[frame, 1]
@@ -209,9 +202,9 @@ def resolve_motion(
             else:
                 face = int(key & _FACE)
                 i = surface.faces[face]
-                s = shares_in(surface, screen, 0, frame, face, x << _SHIFT, y << _SHIFT)
+                s = centre_shares(seen, surface, frame, face, x, y)
                 p = surface.vertices[frame + 1, i[0]] * s[0] + surface.vertices[frame + 1, i[1]] * s[1] + surface.vertices[frame + 1, i[2]] * s[2]
-                place = on_picture(p, intrinsics[frame + 1], perspective)
+                place = on_picture(p, intrinsics[frame + 1], seen.perspective)
                 if place[2] > 0.0:
                     moved = wp.vec2(place[0] - float(x), place[1] - float(y))
         flow[frame, y, x] = moved
@@ -219,38 +212,24 @@ def resolve_motion(
 
 @no_type_check
 @wp.kernel
-def resolve_normals(
-    screen: wp.array3d(dtype=ScreenVertex),
-    boxes: wp.array2d(dtype=wp.int32),
-    keys: wp.array4d(dtype=wp.uint64),
-    surface: Surface,
-    normals: wp.array3d(dtype=wp.vec3),
-    columns: wp.int32,
-):
+def resolve_normals(seen: Seen, surface: Surface, normals: wp.array3d(dtype=wp.vec3), columns: wp.int32):
     """The interpolated unit normal at a pixel's centre, 0 where there is no surface."""
     frame, y, piece = wp.tid()
-    inside_y = y >= boxes[frame, 1] and y <= -boxes[frame, 3]
     for x in range(piece * columns, wp.min((piece + 1) * columns, normals.shape[2])):
         normal = wp.vec3(0.0, 0.0, 0.0)
-        if inside_y and x >= boxes[frame, 0] and x <= -boxes[frame, 2]:
-            key = keys[frame, y, x, 0]
-            if key != _EMPTY:
-                face = int(key & _FACE)
-                i = surface.faces[face]
-                s = shares_in(surface, screen, 0, frame, face, x << _SHIFT, y << _SHIFT)
-                normal = wp.normalize(surface.normals[frame, i[0]] * s[0] + surface.normals[frame, i[1]] * s[1] + surface.normals[frame, i[2]] * s[2])
+        key = centre_key(seen, frame, y, x)
+        if key != _EMPTY:
+            face = int(key & _FACE)
+            i = surface.faces[face]
+            s = centre_shares(seen, surface, frame, face, x, y)
+            normal = wp.normalize(surface.normals[frame, i[0]] * s[0] + surface.normals[frame, i[1]] * s[1] + surface.normals[frame, i[2]] * s[2])
         normals[frame, y, x] = normal
 
 
 @no_type_check
 @wp.kernel
-def resolve_mask(boxes: wp.array2d(dtype=wp.int32), keys: wp.array4d(dtype=wp.uint64), mask: wp.array3d(dtype=wp.uint8), columns: wp.int32):
-    """1 where something was drawn."""
+def resolve_mask(seen: Seen, mask: wp.array3d(dtype=wp.uint8), columns: wp.int32):
+    """1 where something is at a pixel's centre."""
     frame, y, piece = wp.tid()
-    inside_y = y >= boxes[frame, 1] and y <= -boxes[frame, 3]
     for x in range(piece * columns, wp.min((piece + 1) * columns, mask.shape[2])):
-        drawn = wp.uint8(0)
-        if inside_y and x >= boxes[frame, 0] and x <= -boxes[frame, 2]:
-            if keys[frame, y, x, 0] != _EMPTY:
-                drawn = wp.uint8(1)
-        mask[frame, y, x] = drawn
+        mask[frame, y, x] = wp.uint8(centre_key(seen, frame, y, x) != _EMPTY)

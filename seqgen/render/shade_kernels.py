@@ -9,6 +9,7 @@ import warp as wp
 
 from seqgen.render.raster_kernels import rank_of
 from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_TEXELS
+from seqgen.scene.scene import TERMINATOR
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
@@ -17,6 +18,7 @@ STEPS = 16  # entries of the decoding table for each sRGB level
 
 _EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
 _STEPS = wp.constant(float(STEPS))
+_TERMINATOR = wp.constant(TERMINATOR)
 _SHADOW_BIAS_M = wp.constant(SHADOW_BIAS_M)
 _LAST_TEXEL = wp.constant(float(SHADOW_TEXELS) - 1.001)
 
@@ -32,24 +34,33 @@ class Surface:
     corner_weights: wp.array(dtype=wp.mat33)
     corner_uv: wp.array2d(dtype=wp.vec2)
     face_materials: wp.array(dtype=wp.int32)
-
-
-@no_type_check
-@wp.struct
-class Materials:
-    """Pictures one after another: material m has texels `first[m]` to first + width height - 1, row by row. Texels: albedo as sRGB levels, roughness."""
-
-    first: wp.array(dtype=wp.int32)
-    width: wp.array(dtype=wp.int32)
-    height: wp.array(dtype=wp.int32)
-    reflectance: wp.array(dtype=wp.float32)
-    texels: wp.array(dtype=wp.vec4ub)
-    bump: wp.array(dtype=wp.float32)
+    soft: wp.array2d(dtype=wp.vec3)
 
 
 @no_type_check
 @wp.struct
 class Texel:
+    """Linear albedo, then roughness 0..1; and the height of the bump. Floats: turning bytes into them takes longer than fetching them."""
+
+    albedo_roughness: wp.vec4
+    bump: wp.float32
+
+
+@no_type_check
+@wp.struct
+class Materials:
+    """Pictures one after another: material m has texels `first[m]` to first + width height - 1, row by row."""
+
+    first: wp.array(dtype=wp.int32)
+    width: wp.array(dtype=wp.int32)
+    height: wp.array(dtype=wp.int32)
+    reflectance: wp.array(dtype=wp.float32)
+    texels: wp.array(dtype=Texel)
+
+
+@no_type_check
+@wp.struct
+class Look:
     """What a material says at a point: linear albedo, roughness 0..1, slope of the bump along u and v, metres per unit."""
 
     albedo: wp.vec3
@@ -65,7 +76,7 @@ class Light:
     colours: wp.array2d(dtype=wp.vec3)
     shadows: wp.bool
     light_from_camera: wp.array(dtype=wp.mat44)
-    shadow_keys: wp.array4d(dtype=wp.uint64)
+    shadow_keys: wp.array3d(dtype=wp.uint64)
 
 
 @no_type_check
@@ -113,31 +124,32 @@ def vec4_from_bytes(p: wp.vec4ub):
 
 @no_type_check
 @wp.func
-def texel_at(materials: Materials, m: wp.int32, uv: wp.vec2, decode: wp.array(dtype=wp.float32)):
+def look_at(materials: Materials, m: wp.int32, uv: wp.vec2):
     """A material at (u, v): bilinear between the four texels around, whose heights also give the slope."""
     width = materials.width[m]
     height = materials.height[m]
     first = materials.first[m]
-    texel = Texel()
+    look = Look()
     if width * height == 1:
-        levels = vec4_from_bytes(materials.texels[first])
-        texel.albedo = linear_from_levels(decode, wp.vec3(levels[0], levels[1], levels[2]))
-        texel.roughness = levels[3] / 255.0
-        return texel
+        plain = materials.texels[first].albedo_roughness
+        look.albedo = wp.vec3(plain[0], plain[1], plain[2])
+        look.roughness = plain[3]
+        return look
     left, right, s = neighbours(fraction(uv[0]) * float(width) - 0.5, width)
     above, below, t = neighbours((1.0 - fraction(uv[1])) * float(height) - 0.5, height)
-    upper = first + above * width
-    lower = first + below * width
-    levels = (vec4_from_bytes(materials.texels[upper + left]) * (1.0 - s) + vec4_from_bytes(materials.texels[upper + right]) * s) * (1.0 - t)
-    levels += (vec4_from_bytes(materials.texels[lower + left]) * (1.0 - s) + vec4_from_bytes(materials.texels[lower + right]) * s) * t
-    texel.albedo = linear_from_levels(decode, wp.vec3(levels[0], levels[1], levels[2]))
-    texel.roughness = levels[3] / 255.0
-    a = materials.bump[upper + left]
-    b = materials.bump[upper + right]
-    c = materials.bump[lower + left]
-    d = materials.bump[lower + right]
-    texel.slope = wp.vec2(((b - a) * (1.0 - t) + (d - c) * t) * float(width), ((a - c) * (1.0 - s) + (b - d) * s) * float(height))
-    return texel
+    a = materials.texels[first + above * width + left]
+    b = materials.texels[first + above * width + right]
+    c = materials.texels[first + below * width + left]
+    d = materials.texels[first + below * width + right]
+    upper = a.albedo_roughness * (1.0 - s) + b.albedo_roughness * s
+    lower = c.albedo_roughness * (1.0 - s) + d.albedo_roughness * s
+    mixed = upper * (1.0 - t) + lower * t
+    look.albedo = wp.vec3(mixed[0], mixed[1], mixed[2])
+    look.roughness = mixed[3]
+    along_u = (b.bump - a.bump) * (1.0 - t) + (d.bump - c.bump) * t
+    along_v = (a.bump - c.bump) * (1.0 - s) + (b.bump - d.bump) * s
+    look.slope = wp.vec2(along_u * float(width), along_v * float(height))
+    return look
 
 
 @no_type_check
@@ -154,7 +166,7 @@ def ambient_at(light: Light, frame: wp.int32, n: wp.vec3):
 @wp.func
 def lit_texel(light: Light, frame: wp.int32, x: wp.int32, y: wp.int32, depth: wp.float32):
     """1 where nothing lies before this depth at a texel of the shadow map, 0 where something does."""
-    key = light.shadow_keys[frame, y, x, 0]
+    key = light.shadow_keys[frame, y, x]
     if key != _EMPTY and rank_of(key) < depth:
         return 0.0
     return 1.0
@@ -215,36 +227,49 @@ def bumped(surface: Surface, frame: wp.int32, face: wp.int32, n: wp.vec3, slope:
 
 
 @no_type_check
+@wp.kernel
+def soften(normals: wp.array2d(dtype=wp.vec3), light: Light, soft: wp.array2d(dtype=wp.vec3)):
+    """One thread a vertex: the ambient light and that of all lights but the key light, which are smooth enough to be interpolated."""
+    frame, i = wp.tid()
+    n = normals[frame, i]
+    radiance = ambient_at(light, frame, n)
+    for k in range(1, light.directions.shape[1]):
+        radiance += light.colours[frame, k] * wp.max(wp.dot(n, light.directions[frame, k]), 0.0)
+    soft[frame, i] = radiance
+
+
+@no_type_check
 @wp.func
-def light_at(
-    surface: Surface, materials: Materials, light: Light, decode: wp.array(dtype=wp.float32), perspective: wp.bool, frame: wp.int32, face: wp.int32, s: wp.vec3
-):
+def light_at(surface: Surface, materials: Materials, light: Light, perspective: wp.bool, frame: wp.int32, face: wp.int32, s: wp.vec3):
     """Linear light that leaves a point of a face towards the camera."""
     i = surface.faces[face]
     m = surface.face_materials[face]
     uv = surface.corner_uv[face, 0] * s[0] + surface.corner_uv[face, 1] * s[1] + surface.corner_uv[face, 2] * s[2]
-    texel = texel_at(materials, m, uv, decode)
+    look = look_at(materials, m, uv)
+    colour = wp.cw_mul(surface.colours[i[0]] * s[0] + surface.colours[i[1]] * s[1] + surface.colours[i[2]] * s[2], look.albedo)
+    radiance = wp.cw_mul(colour, surface.soft[frame, i[0]] * s[0] + surface.soft[frame, i[1]] * s[1] + surface.soft[frame, i[2]] * s[2])
+    if light.directions.shape[1] == 0:
+        return radiance
     flat = wp.normalize(surface.normals[frame, i[0]] * s[0] + surface.normals[frame, i[1]] * s[1] + surface.normals[frame, i[2]] * s[2])
+    towards_light = light.directions[frame, 0]
+    turned = wp.dot(flat, towards_light)
+    if turned <= 0.0:
+        return radiance
     n = flat
-    if texel.slope[0] != 0.0 or texel.slope[1] != 0.0:
-        n = bumped(surface, frame, face, flat, texel.slope)
-    colour = surface.colours[i[0]] * s[0] + surface.colours[i[1]] * s[1] + surface.colours[i[2]] * s[2]
-    colour = wp.cw_mul(colour, texel.albedo)
-    radiance = wp.cw_mul(colour, ambient_at(light, frame, n))
+    arriving = turned
+    if look.slope[0] != 0.0 or look.slope[1] != 0.0:
+        n = bumped(surface, frame, face, flat, look.slope)
+        arriving = wp.max(turned + (wp.dot(n, towards_light) - turned) * wp.min(turned * _TERMINATOR, 1.0), 0.0)
     point = surface.vertices[frame, i[0]] * s[0] + surface.vertices[frame, i[1]] * s[1] + surface.vertices[frame, i[2]] * s[2]
-    towards_eye = wp.vec3(0.0, 0.0, -1.0)
-    if perspective:
-        towards_eye = -wp.normalize(point)
-    for k in range(light.directions.shape[1]):
-        towards_light = light.directions[frame, k]
-        facing = wp.dot(n, towards_light)
-        if facing > 0.0:
-            if k == 0 and light.shadows:
-                facing = facing * lit_share(light, frame, point + flat * _SHADOW_BIAS_M)
-            reflected = colour
-            reflectance = materials.reflectance[m]
-            if reflectance > 0.0:
-                shine = gloss(n, towards_light, towards_eye, texel.roughness, reflectance)
-                reflected = colour + wp.vec3(shine, shine, shine)
-            radiance += wp.cw_mul(reflected, light.colours[frame, k]) * facing
+    if light.shadows and arriving > 0.0:
+        arriving = arriving * lit_share(light, frame, point + flat * _SHADOW_BIAS_M)
+    if arriving > 0.0:
+        reflectance = materials.reflectance[m]
+        if reflectance > 0.0:
+            towards_eye = wp.vec3(0.0, 0.0, -1.0)
+            if perspective:
+                towards_eye = -wp.normalize(point)
+            shine = gloss(n, towards_light, towards_eye, look.roughness, reflectance)
+            colour += wp.vec3(shine, shine, shine)
+        radiance += wp.cw_mul(colour, light.colours[frame, 0]) * arriving
     return radiance

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from seqgen.render.shadow import SHADOW_BIAS_M
-from seqgen.scene.scene import Background, Material, Scene, Surface
+from seqgen.scene.scene import TERMINATOR, Background, Light, Material, Scene, Surface
 from seqgen.scene.surroundings.harmonics import harmonic_radiance
-from seqgen.srgb import linear_from_srgb
+from seqgen.srgb import LINEAR_OF_LEVEL
 
 Array = np.ndarray
 SMOOTHEST, GRAZING = 0.02, 0.15  # least alpha and least cosine towards the half vector: a highlight of one pixel would flicker
@@ -30,14 +30,22 @@ def light_at(scene: Scene, t: int, face: Int[Array, "points"], shares: Float[Arr
     surface, light, corners = scene.surface, scene.light, scene.surface.faces[face]
     albedo, gloss, slope = materials_at(surface, face, blend(surface.corner_uv[face], shares))
     albedo = albedo * blend(surface.colours[corners], shares)
-    point, flat = blend(surface.vertices_m[t, corners], shares), normals_at(surface, t, face, shares)
+    radiance = albedo * blend(soft_light(light, t, surface.normals[t])[corners], shares)
+    if not light.directions.shape[1]:
+        return radiance
+    point, flat, key = blend(surface.vertices_m[t, corners], shares), normals_at(surface, t, face, shares), light.directions[t, 0].astype(float)
     normal = bumped(surface, t, face, flat, slope)
     towards_eye = -unit(point) if scene.camera.kind == "perspective" else np.broadcast_to([0.0, 0.0, -1.0], point.shape)
-    radiance = albedo * np.maximum(harmonic_radiance(light.ambient[t], normal), 0)
-    for k, (direction, colour) in enumerate(zip(light.directions[t].astype(float), light.colours[t], strict=True)):
-        arriving = np.maximum(normal @ direction, 0) * (lit_share(shadow, point + SHADOW_BIAS_M * flat) if k == 0 and shadow else 1)
-        radiance = radiance + (albedo + mirrored(normal, direction, towards_eye, *gloss)[:, None]) * arriving[:, None] * colour
-    return radiance
+    turned = np.maximum(flat @ key, 0)
+    arriving = np.where(turned > 0, np.maximum(turned + (normal @ key - turned) * np.minimum(TERMINATOR * turned, 1), 0), 0)
+    arriving = arriving * (lit_share(shadow, point + SHADOW_BIAS_M * flat) if shadow else 1)
+    return radiance + (albedo + mirrored(normal, key, towards_eye, *gloss)[:, None]) * arriving[:, None] * light.colours[t, 0]
+
+
+def soft_light(light: Light, t: int, normals: Float[Array, "vertices 3"]) -> Float[Array, "vertices 3"]:
+    """What leaves white matt vertices by ambient light and by all lights but the key light."""
+    facing = np.maximum(normals.astype(float) @ light.directions[t, 1:].astype(float).T, 0)
+    return np.maximum(harmonic_radiance(light.ambient[t], normals.astype(float)), 0) + facing @ light.colours[t, 1:].astype(float)
 
 
 def blend(values: Float[Array, "points 3 channels"], shares: Float[Array, "points 3"]) -> Float[Array, "points channels"]:
@@ -62,25 +70,25 @@ def parts_at(surface: Surface, face: Int[Array, "points"], shares: Float[Array, 
 
 def materials_at(surface: Surface, face: Int[Array, "points"], uv: Float[Array, "points 2"]) -> tuple[Array, tuple[Array, Array], Array]:
     """Linear albedo (points, 3), roughness and reflectance (points,), and slope of the bump (points, 2), metres per unit of u and v."""
-    levels, slope, reflectance = np.zeros((len(uv), 4)), np.zeros((len(uv), 2)), np.zeros(len(uv))
+    texels, slope, reflectance = np.zeros((len(uv), 4)), np.zeros((len(uv), 2)), np.zeros(len(uv))
     for m, material in enumerate(surface.materials):
         here = surface.face_materials[face] == m
-        levels[here], slope[here] = texels_at(material, uv[here])
+        texels[here], slope[here] = texels_at(material, uv[here])
         reflectance[here] = material.reflectance
-    return linear_from_srgb(levels[:, :3] / 255), (levels[:, 3] / 255, reflectance), slope
+    return texels[:, :3], (texels[:, 3], reflectance), slope
 
 
 def texels_at(material: Material, uv: Float[Array, "points 2"]) -> tuple[Float[Array, "points 4"], Float[Array, "points 2"]]:
-    """Levels of albedo and roughness, bilinear between the four texels around, and the slope between their heights."""
+    """Linear albedo and roughness 0..1, bilinear between the four texels around, and the slope between their heights."""
     height, width = material.roughness.shape
     column, row = (uv[:, 0] % 1) * width - 0.5, ((1 - uv[:, 1]) % 1) * height - 0.5
     left, above = np.floor(column).astype(int), np.floor(row).astype(int)
     s, t = (column - left)[:, None], (row - above)[:, None]
-    texels = np.dstack([material.albedo, material.roughness, material.bump_m]).astype(float)
+    texels = np.dstack([LINEAR_OF_LEVEL[material.albedo], material.roughness / 255, material.bump_m]).astype(float)
     a, b, c, d = (texels[(above + down) % height, (left + right) % width] for down in (0, 1) for right in (0, 1))
-    levels = ((a * (1 - s) + b * s) * (1 - t) + (c * (1 - s) + d * s) * t)[:, :4]
+    mixed = ((a * (1 - s) + b * s) * (1 - t) + (c * (1 - s) + d * s) * t)[:, :4]
     slope = np.hstack([(b - a) * (1 - t) + (d - c) * t, (a - c) * (1 - s) + (b - d) * s])[:, [4, 9]]
-    return levels, slope * [width, height]
+    return mixed, slope * [width, height]
 
 
 def bumped(surface: Surface, t: int, face: Int[Array, "points"], normal: Float[Array, "points 3"], slope: Float[Array, "points 2"]) -> Float[Array, "points 3"]:

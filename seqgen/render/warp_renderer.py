@@ -16,9 +16,10 @@ from seqgen.render.moments import moment_weights, neighbouring_frames
 from seqgen.render.renderer import Extra, Frames
 from seqgen.render.shadow import SHADOW_TEXELS, light_from_camera
 from seqgen.scene.scene import Background, Material, Scene
-from seqgen.srgb import linear_from_srgb
+from seqgen.srgb import LINEAR_OF_LEVEL, linear_from_srgb
 
 Array = np.ndarray
+DECODED = LINEAR_OF_LEVEL.astype(np.float32)
 StructInstance = Any  # Warp's structs are no Python types
 STILL_PX = 0.5  # of the photo: blur that nobody sees, at four lookups a pixel
 
@@ -33,18 +34,17 @@ class WarpRenderer:
     def render(self, scene: Scene, extras: frozenset[Extra] = frozenset()) -> Frames:
         """The pictures of a clip."""
         surface = self._give_surface(scene)
-        offsets = self._space.give(sample_offsets(scene.samples), np.int32, wp.vec2i)
         screen, boxes = self._project(scene, surface)
-        keys = self._rasterise(scene, screen, boxes, surface.faces, offsets)
-        drawn = (screen, boxes, keys)
-        pictures = self._resolve(scene, drawn, offsets, surface)
+        seen = self._rasterise(scene, screen, boxes, surface)
+        pictures = self._resolve(scene, seen, surface)
         if "flow" in extras:
-            pictures["flow_px"] = self._resolve_extra(resolve_kernels.resolve_motion, scene, wp.vec2, *drawn, *self._give_camera(scene), surface, self._give_background(scene))
+            intrinsics, _ = self._give_camera(scene)
+            pictures["flow_px"] = self._resolve_extra(resolve_kernels.resolve_motion, scene, wp.vec2, seen, intrinsics, surface, self._give_background(scene))
         if "normals" in extras:
-            pictures["normals"] = self._resolve_extra(resolve_kernels.resolve_normals, scene, wp.vec3, *drawn, surface)
+            pictures["normals"] = self._resolve_extra(resolve_kernels.resolve_normals, scene, wp.vec3, seen, surface)
         if "amodal" in extras:
-            alone = self._rasterise_centres("amodal", scene, screen, boxes, surface.faces[: scene.hand_faces])
-            pictures["amodal"] = self._resolve_extra(resolve_kernels.resolve_mask, scene, wp.uint8, boxes, alone)
+            seen.centres = self._rasterise_centres("amodal", scene, screen, boxes, surface.faces[: scene.hand_faces])
+            pictures["amodal"] = self._resolve_extra(resolve_kernels.resolve_mask, scene, wp.uint8, seen)
         found = {name: array.numpy() for name, array in pictures.items()}
         return Frames(**found | ({"amodal": found["amodal"].view(bool)} if "amodal" in found else {}))
 
@@ -60,36 +60,46 @@ class WarpRenderer:
         self._space.launch(raster_kernels.project, screen.shape, surface.vertices, moments, *self._give_camera(scene), screen, boxes)
         return screen, boxes
 
-    def _rasterise(self, scene: Scene, screen: wp.array, boxes: wp.array, faces: wp.array, offsets: wp.array) -> wp.array:
-        """The key of the nearest face at each sample of every pixel: all at the frame's moment, or each at its own."""
-        keys = self._cleared("keys", scene, boxes, len(offsets))
-        perspective = scene.camera.kind == "perspective"
-        moving = screen.shape[0] > 1
-        for moment, first, last in [(m, m, m + 1) for m in range(len(offsets))] if moving else [(0, 0, len(offsets))]:
-            self._space.launch(raster_kernels.rasterise, (screen.shape[1], faces.shape[0]), screen, moment, faces, perspective, offsets, first, last, keys)
-        return keys
+    def _rasterise(self, scene: Scene, screen: wp.array, boxes: wp.array, surface: StructInstance) -> StructInstance:
+        """What is at the centre of every pixel, and at the samples of those that need them: where something else is beside, or, with an open shutter, all."""
+        (frames, height, width), offsets = self._picture_shape(scene), sample_offsets(scene.samples)
+        perspective, moving = scene.camera.kind == "perspective", screen.shape[0] > 1
+        seen = _record(
+            resolve_kernels.Seen,
+            boxes=boxes,
+            screen=screen,
+            centres=self._rasterise_centres("centres", scene, screen, boxes, surface.faces),
+            several=self._space.buffer("several", (frames, height, width), wp.uint8),
+            samples=self._space.buffer("samples", (frames, height, width, len(offsets)), wp.uint64),
+            offsets=self._space.give(offsets, np.int32, wp.vec2i),
+            perspective=perspective,
+        )
+        if scene.samples == 1:
+            seen.several.zero_()
+            return seen
+        told = (seen.centres, surface.face_materials, perspective, moving, seen.several, seen.samples)
+        self._space.launch(raster_kernels.mark, (frames, height), boxes, *told)
+        for moment, first, last in [(m + 1, m, m + 1) for m in range(len(offsets))] if moving else [(0, 0, len(offsets))]:
+            asked = (perspective, seen.offsets, first, last, seen.several, seen.samples)
+            self._space.launch(raster_kernels.rasterise_samples, (frames, surface.faces.shape[0]), screen, moment, surface.faces, *asked)
+        return seen
 
     def _rasterise_centres(self, name: str, scene: Scene, screen: wp.array, boxes: wp.array, faces: wp.array) -> wp.array:
         """The keys of some of the faces at the pixels' centres."""
-        keys = self._cleared(name, scene, boxes, 1)
-        centre = self._space.give(np.zeros((1, 2)), np.int32, wp.vec2i)
-        self._space.launch(raster_kernels.rasterise, (screen.shape[1], faces.shape[0]), screen, 0, faces, scene.camera.kind == "perspective", centre, 0, 1, keys)
-        return keys
-
-    def _cleared(self, name: str, scene: Scene, boxes: wp.array, samples: int) -> wp.array:
-        width, height = scene.camera.size
-        keys = self._space.buffer(name, (len(scene.camera.intrinsics), height, width, samples), wp.uint64)
+        keys = self._space.buffer(name, self._picture_shape(scene), wp.uint64)
         self._space.launch(raster_kernels.clear, keys.shape[:2], boxes, keys)
+        self._space.launch(raster_kernels.rasterise, (keys.shape[0], faces.shape[0]), screen, faces, scene.camera.kind == "perspective", keys)
         return keys
 
-    def _resolve(self, scene: Scene, drawn: tuple, offsets: wp.array, surface: StructInstance) -> dict[str, wp.array]:
+    def _resolve(self, scene: Scene, seen: StructInstance, surface: StructInstance) -> dict[str, wp.array]:
         """The pictures of the faces that won."""
-        shape = self._picture_shape(scene)
-        perspective = scene.camera.kind == "perspective"
-        told = (surface, self._give_materials(scene.surface.materials), self._give_light(scene, surface), self._give_background(scene), self._decode)
+        light = self._give_light(scene, surface)
+        surface.soft = self._space.buffer("soft", surface.normals.shape, wp.vec3)
+        self._space.launch(shade_kernels.soften, surface.normals.shape, surface.normals, light, surface.soft)
+        told = (surface, self._give_materials(scene.surface.materials), light, self._give_background(scene), self._decode)
         pictures = {"radiance": wp.vec3, "depth_m": wp.float32, "parts": wp.uint8}
-        made = {name: self._space.new(shape, dtype) for name, dtype in pictures.items()}
-        self._space.launch_rows(resolve_kernels.resolve, shape, *drawn, offsets, perspective, *told, *made.values())
+        made = {name: self._space.new(self._picture_shape(scene), dtype) for name, dtype in pictures.items()}
+        self._space.launch_rows(resolve_kernels.resolve, self._picture_shape(scene), seen, *told, *made.values())
         return made
 
     def _resolve_extra(self, kernel: wp.Kernel, scene: Scene, dtype: Any, *told: object) -> wp.array:
@@ -120,15 +130,13 @@ class WarpRenderer:
 
     def _give_materials(self, materials: tuple[Material, ...]) -> StructInstance:
         sizes = np.array([material.roughness.shape for material in materials])
-        texels = [np.concatenate([material.albedo, material.roughness[..., None]], -1).reshape(-1, 4) for material in materials]
         return _record(
             shade_kernels.Materials,
             first=self._space.give(np.cumsum([0, *sizes.prod(1)[:-1]]), np.int32, wp.int32),
             width=self._space.give(sizes[:, 1], np.int32, wp.int32),
             height=self._space.give(sizes[:, 0], np.int32, wp.int32),
             reflectance=self._space.give(np.array([material.reflectance for material in materials]), np.float32, wp.float32),
-            texels=self._space.give(np.concatenate(texels), np.uint8, wp.vec4ub),
-            bump=self._space.give(np.concatenate([material.bump_m.ravel() for material in materials]), np.float32, wp.float32),
+            texels=self._space.give(packed_texels(materials), shade_kernels.Texel.numpy_dtype(), shade_kernels.Texel),
         )
 
     def _give_light(self, scene: Scene, surface: StructInstance) -> StructInstance:
@@ -144,13 +152,12 @@ class WarpRenderer:
     def _shadow_keys(self, surface: StructInstance, light_from_camera: wp.array, side: int) -> wp.array:
         """What the key light sees, as `_rasterise` says what the camera does."""
         frames, vertices = surface.vertices.shape
-        keys = self._space.buffer("shadow", (frames, side, side, 1), wp.uint64)
+        keys = self._space.buffer("shadow", (frames, side, side), wp.uint64)
         if side:
             keys.fill_(raster_kernels.EMPTY)
             screen = self._space.buffer("lit", (1, frames, vertices), raster_kernels.ScreenVertex)
-            centre = self._space.give(np.zeros((1, 2)), np.int32, wp.vec2i)
             self._space.launch(raster_kernels.project_to_light, (frames, vertices), surface.vertices, light_from_camera, screen)
-            self._space.launch(raster_kernels.rasterise, (frames, surface.faces.shape[0]), screen, 0, surface.faces, False, centre, 0, 1, keys)
+            self._space.launch(raster_kernels.rasterise, (frames, surface.faces.shape[0]), screen, surface.faces, False, keys)
         return keys
 
     def _give_background(self, scene: Scene) -> StructInstance:
@@ -162,11 +169,23 @@ class WarpRenderer:
         )
 
 
+def packed_texels(materials: tuple[Material, ...]) -> Array:
+    """The pictures of all materials, one after the other, as `shade_kernels.Texel`s."""
+    texels = np.empty(sum(material.roughness.size for material in materials), shade_kernels.Texel.numpy_dtype())
+    start = 0
+    for material in materials:
+        picture = texels[start : start + material.roughness.size].reshape(material.roughness.shape)
+        picture["albedo_roughness"][..., :3] = DECODED[material.albedo]
+        picture["albedo_roughness"][..., 3], picture["bump"] = material.roughness * np.float32(1 / 255), material.bump_m
+        start += material.roughness.size
+    return texels
+
+
 def sample_offsets(samples: int) -> Array:
-    """Where the samples of a pixel lie, in 1/4096 px from its centre: the centre itself, for labels, then samples x samples for colour (none for 1)."""
+    """Where the colour samples of a pixel lie, in 1/4096 px from its centre, row by row."""
     places = np.trunc(((np.arange(samples) + 0.5) / samples - 0.5) * raster_kernels.SUBPIXELS)
     y, x = np.meshgrid(places, places, indexing="ij")
-    return np.concatenate([np.zeros((1, 2)), np.stack([x, y], -1).reshape(-1, 2)[: samples**2 if samples > 1 else 0]]).astype(np.int32)
+    return np.stack([x, y], -1).reshape(-1, 2).astype(np.int32)
 
 
 def photo_at_moments(scene: Scene) -> Float32[Array, "moments frames 2 3"]:

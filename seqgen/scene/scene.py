@@ -12,13 +12,14 @@ from jaxtyping import Float32, Int32, UInt8
 from seqgen.camera import Camera
 
 Array = np.ndarray
+TERMINATOR = 8.0  # bumps fade where the mesh itself turns away from the key light
 
 
 @dataclass(frozen=True)
 class Material:
     """How a piece of surface takes light, as pictures of one size over texture coordinates u (right) and v (up), both 0..1 and repeated beyond.
 
-    The value at (u, v) is bilinear; texel (row r, column c) has its centre at u = (c + 0.5) / width, v = 1 - (r + 0.5) / height.
+    The value at (u, v) is bilinear, of albedo in linear light; texel (row r, column c) has its centre at u = (c + 0.5) / width, v = 1 - (r + 0.5) / height.
     `bump_m`: height above the mesh; its slope tilts the normal. `roughness`: 255 is matt, 0 a mirror (GGX's alpha is (roughness / 255)^2).
     `reflectance`: share of light mirrored head on (0.028 for skin), 0 for no gloss at all.
     """
@@ -51,10 +52,13 @@ class Surface:
 
 @dataclass(frozen=True)
 class Light:
-    """Radiance leaving a white matt surface with unit normal n: sum_k ambient_k b_k(n) (0 where that is negative) + sum_l max(0, n . direction_l) colour_l.
+    """Radiance leaving a white matt surface whose mesh has unit normal m and whose bumps have n, the sum of
 
-    b(n) are the nine real spherical harmonics up to order 2 without their constants: 1, x, y, z, x y, y z, x z, 3 z^2 - 1, x^2 - y^2.
-    Light 0 is the key light; with `shadows` nothing that lies between it and a point lets it through.
+        soft light   sum_k ambient_k b_k(m), 0 where that is negative, and of the lights but the first max(0, m . direction_l) colour_l
+        key light    max(0, f + min(1, TERMINATOR f) (n . direction_0 - f)) colour_0 where f = m . direction_0 is positive; it alone makes gloss
+
+    b(m) are the nine real spherical harmonics up to order 2 without their constants: 1, x, y, z, x y, y z, x z, 3 z^2 - 1, x^2 - y^2.
+    Soft light is worked out at vertices and interpolated. With `shadows` nothing that lies between the key light and a point lets it through.
     """
 
     ambient: Float32[Array, "frames 9 3"]
