@@ -1,6 +1,6 @@
 """How pictures differ: `python docs/diversity.py DATASET` measures a data set into docs/pictures.md and docs/images/diversity.png (needs matplotlib).
 
-    seqgen generate --sequences 2000 --labels.mask-amodal true --out outputs/pictures
+The data set is `seqgen generate --sequences 2000 --labels.mask-amodal true --out outputs/pictures`; a minute.
 """
 
 import sys

@@ -40,13 +40,13 @@ def main() -> None:
 def draw_clips(folder: Path) -> None:
     """Six clips in full, and the middle frames of forty-eight."""
     clips = open_dataset(folder)
-    save_picture(contact_sheet([clips[place] for place in range(6)], tile_width=112), "quickstart.png")
+    save_picture(contact_sheet([clips[place] for place in range(6)], tile_width=112), "quickstart.png", dither=True)
     page = Image.new("RGB", (COLUMNS * TILE, ROWS * TILE))
     for place in range(COLUMNS * ROWS):
         rgb = clips[place].rgb
         tile = Image.fromarray(rgb[len(rgb) // 2]).resize((TILE, TILE), Image.Resampling.LANCZOS)
         page.paste(tile, (place % COLUMNS * TILE, place // COLUMNS * TILE))
-    save_picture(page, "quickstart_frames.png")
+    save_picture(page, "quickstart_frames.png", dither=True)
 
 
 def preset_sheet(path: Path, *, seed: int) -> Image.Image:

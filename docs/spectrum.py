@@ -80,24 +80,28 @@ def row(measured: tuple[str, Float[Array, "pictures"]]) -> tuple[str, ...]:
 
 
 def draw(spectra: dict[str, Array], slopes: dict[str, Array]):
-    """Mean spectra with their standard deviations, and histograms of the slopes."""
+    """Mean spectra, how they differ, and histograms of the slopes."""
     import matplotlib
 
     matplotlib.use("Agg")
     matplotlib.rcParams.update({**STYLE, "savefig.dpi": 110})
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
+    figure, (means, deviations, alphas) = pyplot.subplots(1, 3, figsize=(10.4, 3.0), layout="constrained")
     for name, found in spectra.items():
-        mean, deviation = found.mean(0), found.std(0)
-        left.loglog(MIDDLES, np.exp(mean), color=COLOUR_OF[name], lw=1.3, label=name)
+        style = {"color": COLOUR_OF[name], "lw": 1.3, "label": name}
+        means.loglog(MIDDLES, np.exp(found.mean(0)), **style)
         if name in (WITH, WITHOUT):
-            left.fill_between(MIDDLES, np.exp(mean - deviation), np.exp(mean + deviation), color=COLOUR_OF[name], alpha=0.2, lw=0)
-            right.hist(slopes[name], np.arange(0, 2.6, 0.1), color=COLOUR_OF[name], alpha=0.5, label=name)
-    left.set(xlabel="cycles a pixel", ylabel="amplitude (mean, standard deviation)")
-    right.set(xlabel="alpha of a picture", ylabel="pictures")
-    left.legend(fontsize=7)
-    right.legend(fontsize=7)
+            deviations.semilogx(MIDDLES, (found - found[:, FITTED].mean(1, keepdims=True)).std(0), **style)
+            alphas.hist(slopes[name], np.arange(0.4, 2.5, 0.1), color=COLOUR_OF[name], alpha=0.5, label=name)
+    means.set(xlabel="cycles a pixel", ylabel="amplitude, mean")
+    deviations.set(xlabel="cycles a pixel", ylabel="standard deviation of ln amplitude\nagainst the picture's own mean", ylim=(0, None))
+    alphas.set(xlabel="alpha of a picture", ylabel="pictures")
+    for axes in (means, deviations):
+        axes.set_xticks([0.02, 0.05, 0.1, 0.2, 0.4], ["0.02", "0.05", "0.1", "0.2", "0.4"])
+        axes.minorticks_off()
+    for axes in (means, deviations, alphas):
+        axes.legend(fontsize=7)
     return figure
 
 

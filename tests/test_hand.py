@@ -299,3 +299,8 @@ def test_the_file_is_what_the_script_builds(tmp_path):
     built = build_open_hand()
     for field in ("template_m", "shape_directions", "joint_regressor", "skinning_weights", "faces", "tip_vertices", "uv", "wrist_loop"):
         np.testing.assert_allclose(getattr(built, field), getattr(OPEN, field), atol=1e-5)
+
+
+def test_rest_joints_are_those_of_the_zero_pose() -> None:
+    layer, betas = HandLayer(load_hand("open")), torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(layer.rest_joints(betas), layer.joints(torch.zeros(4, 16, 3), betas), atol=1e-7, rtol=0)

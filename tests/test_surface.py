@@ -24,7 +24,7 @@ LOOP = oriented_loop(HAND.wrist_loop, HAND.faces)
 def closed(vertices_m, *, loop=LOOP, colours=WHITE):
     """The hand with its dome."""
     hand = TEMPLATE.surface(vertices_m, plain_material(), colours)
-    return join_surfaces([hand, dome_surface(hand, loop)])
+    return join_surfaces([hand, dome_surface(hand, loop, plain_material())])
 
 
 def posed(num, seed=0):
@@ -121,7 +121,15 @@ def test_the_dome_takes_the_colour_of_its_rim():
 def test_the_dome_begins_with_the_rims_own_normals_so_that_no_seam_shows():
     vertices = posed(2)[0]
     hand = TEMPLATE.surface(vertices, plain_material(), WHITE)
-    dome = dome_surface(hand, LOOP)
+    dome = dome_surface(hand, LOOP, plain_material())
     np.testing.assert_array_equal(dome.vertices_m[:, : len(LOOP)], hand.vertices_m[:, LOOP])
     np.testing.assert_allclose(dome.normals[:, : len(LOOP)], hand.normals[:, LOOP], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(dome.normals, axis=-1), 1, atol=1e-5)
+
+
+def test_the_domes_texture_runs_once_around():
+    """No face but those at the apex spans more than one step of the loop, so that nothing is smeared across the texture."""
+    hand = TEMPLATE.surface(HAND.template_m[None], plain_material(), WHITE)
+    uv = dome_surface(hand, LOOP, plain_material()).corner_uv
+    assert (np.ptp(uv[..., 0], axis=1) <= 1.01 / len(LOOP)).all() and uv[..., 1].min() > 0 and uv[..., 1].max() < 0.2
+    assert uv[..., 0].min() == 0 and uv[..., 0].max() <= 1

@@ -76,7 +76,7 @@ def bone_directions(joints: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch
 def model_from_hand(layer: HandLayer, betas: Float32[Array, "10"]) -> Float[Array, "3 3"]:
     """The rotation from the hand frame to the axes of a hand model at rest, for one shape."""
     with torch.no_grad():
-        rest = layer.joints(torch.zeros(1, 16, 3), torch.as_tensor(betas)[None])
+        rest = layer.rest_joints(torch.as_tensor(betas)[None])
     return hand_frame(rest.double().numpy()).axes[0]
 
 

@@ -103,6 +103,11 @@ class HandLayer(torch.nn.Module):
         rotations, joints, transforms = self._posed_tree(pose, betas)
         return _canonical(joints, self.tips(rotations, betas, transforms))
 
+    def rest_joints(self, betas: Float[Tensor, "batch 10"]) -> Float[Tensor, "batch 21 3"]:
+        """The joints of hands at rest, without any rotation."""
+        tips = self.tips.template + _sum_of(self.tips.shape_directions, betas)
+        return _canonical(self.joint_template + _sum_of(self.joint_directions, betas), tips)
+
     def _posed_tree(self, pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Local rotations (B,16,3,3), joints (B,16,3) and the motions (B,16,3,4) that carry each joint's rest surroundings along."""
         rotations = rotation_matrices(pose)

@@ -13,7 +13,7 @@ import torch
 from seqgen.camera import Camera
 from seqgen.dataset.meta import build_meta, sequence_key
 from seqgen.dataset.mirror import mirrored
-from seqgen.dataset.sequence import HandSequence, depth_counts
+from seqgen.dataset.sequence import HandSequence, Labels, depth_counts
 from seqgen.geometry import transform_points
 from seqgen.hand.fit import encoder_of
 from seqgen.hand.layer import HandLayer
@@ -29,7 +29,7 @@ from seqgen.poses.flow import PoseFlow
 from seqgen.poses.search import pose_search
 from seqgen.render import load_renderer, load_sensors
 from seqgen.render.renderer import Frames, Renderer
-from seqgen.scene.sensor import Sensor, draw_sensor
+from seqgen.scene.sensor import draw_sensor
 from seqgen.scene.skin.tone import tone_name
 from seqgen.scene.things.second_hand import mirrored_camera
 from seqgen.scene.view.placement import place_hand
@@ -90,14 +90,15 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     sensor = draw_sensor(config.sensor, rng=stream(config.seed, index, "sensor"))
     bank, store_flow = sources.assets.poses[split].bank, sources.assets.store_flow
     depth = depth_counts(frames.depth_m)
+    labels = make_labels(shot.hand, shot.camera, shot.view, flow, frames.parts, depth, bank, config.labels, store_flow=store_flow)
     sequence = HandSequence(
         key=sequence_key(index),
         split=split,
         rgb=sources.developer.develop(frames.radiance, sensor, seed=config.seed, sequence=index),
         depth_tenth_mm=depth,
         parts=frames.parts,
-        labels=make_labels(shot.hand, shot.camera, shot.view, flow, frames.parts, depth, bank, config.labels, store_flow=store_flow),
-        meta=describe(index, lead, split, shot, stage, sensor, _flow_meta(flow, redraws, bank, store_flow), sources.assets, config),
+        labels=labels,
+        meta=describe(index, lead, split, shot, labels, stage, _flow_meta(flow, redraws, bank, store_flow), sources.assets, config),
         **extra_pictures(config.labels, frames),
         **sensed_depth(frames, shot.camera, index, left, sources, config),
     )
@@ -133,10 +134,10 @@ def sensed_depth(frames: Frames, camera: Camera, index: int, left: bool, sources
     return {"depth_sensor_tenth_mm": readings[:, :, after]}
 
 
-def describe(index: int, lead: int, split: str, shot: Shot, stage: Stage, sensor: Sensor, flow: dict[str, Any], assets: Assets, config: GenerateConfig) -> dict[str, Any]:
+def describe(index: int, lead: int, split: str, shot: Shot, labels: Labels, stage: Stage, flow: dict[str, Any], assets: Assets, config: GenerateConfig) -> dict[str, Any]:
     """The clip in scalars."""
     clip, scene, occluder = config.clip, stage.scene, stage.occluder
-    outside = frames_outside(hand_box(shot.hand.vertices_m, shot.camera), clip.size)
+    outside = frames_outside(hand_box(shot.hand.vertices_m, shot.camera) if labels.box_px is None else labels.box_px, clip.size)
     camera = {"kind": shot.camera.kind, "model": config.camera.model, "viewpoint": shot.view.viewpoint, "view": index - lead, "frames_outside": outside}
     return build_meta(
         index=index,
@@ -148,7 +149,7 @@ def describe(index: int, lead: int, split: str, shot: Shot, stage: Stage, sensor
         flow=flow,
         camera=camera,
         hand={"kind": config.hand.kind, "side": "right"},
-        skin={"name": stage.skin, "tone": tone_name(stage.ita_deg), "ita_deg": float(stage.ita_deg)},
+        skin={"name": stage.skin, "tone": tone_name(stage.ita_deg), "ita_deg": stage.ita_deg},
         arm={"kind": stage.arm},
         light={"kind": config.light.kind, "num_lights": scene.light.directions.shape[1], "shadows": bool(scene.light.shadows)},
         background={"name": stage.photo.name, "source": stage.photo.source},

@@ -74,7 +74,7 @@ def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, vie
     occluder, in_the_way = _occluder(lead, split, hand, skin, camera, props, config)
     shutter = float(stream(config.seed, lead, "shutter").uniform(*config.render.shutter))
     scene = Scene(camera, join_surfaces([surface, *arm, *in_the_way]), light, background, config.render.samples, shutter, len(surface.faces))
-    return Stage(scene, ita_deg, skin.name, arm_kind, occluder, photo)
+    return Stage(scene, float(skin.ita_deg), skin.name, arm_kind, occluder, photo)
 
 
 def seen_from(stage: Stage, view_from_first: Float[Array, "4 4"], camera: Camera, index: int, split: SplitName, props: Props, config: GenerateConfig) -> Stage:
@@ -93,7 +93,7 @@ def _arm(rng: np.random.Generator, hand: Surface, camera: Camera, viewpoint: Vie
         return [], "none"
     arm = draw_arm(config.arm, frames=config.clip.frames, fps=config.clip.fps / config.clip.stride, viewpoint=viewpoint, rng=rng)
     if arm is None:
-        return [dome_surface(hand, props.arm.loop)], "none"
+        return [dome_surface(hand, props.arm.loop, skin.arm)], "none"
     cloth = draw_pattern(rng, cloth=True)
     return [arm_surface(props.arm, arm, hand.vertices_m, hand.normals, camera, skin.arm, cloth)], "sleeve" if arm.sleeve else "bare"
 

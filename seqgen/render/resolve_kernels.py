@@ -140,6 +140,7 @@ def resolve(
         part = wp.uint8(0)
         covered = wp.float32(0.0)
         linear = wp.vec3(0.0, 0.0, 0.0)
+        last_key = _EMPTY
         if inside_y and x >= seen.boxes[frame, 0] and x <= -seen.boxes[frame, 2]:
             several = seen.several[frame, y, x] != wp.uint8(0)
             key = seen.centres[frame, y, x]
@@ -150,12 +151,14 @@ def resolve(
                 depth = shares[0] * seen.screen[0, frame, corners[0]].depth
                 depth += shares[1] * seen.screen[0, frame, corners[1]].depth + shares[2] * seen.screen[0, frame, corners[2]].depth
                 part = part_at(surface, face, shares)
-                if not several:
+                if not moving or not several:
                     linear = light_at(surface, materials, light, seen.perspective, frame, face, shares)
                     covered = wp.float32(1.0)
+                    last_key = key
             if several:
-                last_key = _EMPTY
-                last_light = wp.vec3(0.0, 0.0, 0.0)
+                last_light = linear
+                linear = wp.vec3(0.0, 0.0, 0.0)
+                covered = wp.float32(0.0)
                 for sample in range(count):
                     key = seen.samples[frame, y, x, sample]
                     if key != _EMPTY:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from seqgen.render.shadow import SHADOW_BIAS_M
+from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M
 from seqgen.scene.scene import TERMINATOR, Background, Light, Material, Scene, Surface
 from seqgen.scene.surroundings.harmonics import harmonic_radiance
 from seqgen.srgb import LINEAR_OF_LEVEL
@@ -38,7 +38,7 @@ def light_at(scene: Scene, t: int, face: Int[Array, "points"], shares: Float[Arr
     towards_eye = -unit(point) if scene.camera.kind == "perspective" else np.broadcast_to([0.0, 0.0, -1.0], point.shape)
     turned = np.maximum(flat @ key, 0)
     arriving = np.where(turned > 0, np.maximum(turned + (normal @ key - turned) * np.minimum(TERMINATOR * turned, 1), 0), 0)
-    arriving = arriving * (lit_share(shadow, point + SHADOW_BIAS_M * flat) if shadow else 1)
+    arriving = arriving * (lit_share(shadow, point + SHADOW_OFFSET_M * flat) if shadow else 1)
     return radiance + (albedo + mirrored(normal, key, towards_eye, *gloss)[:, None]) * arriving[:, None] * light.colours[t, 0]
 
 
@@ -127,14 +127,19 @@ def mirrored(
 
 
 def lit_share(shadow: ShadowMap, points_m: Float[Array, "points 3"]) -> Float[Array, "points"]:
-    """How much of the key light reaches points: bilinear between the answers of four texels (Reeves et al. 1987); all of it beyond the map."""
+    """How much of the key light reaches points: the mean of nine bilinear looks a texel apart (Reeves et al. 1987); all of it beyond the map.
+
+    Where the corners of the sixteen texels agree, what they say holds.
+    """
     x, y, depth_m = (points_m @ shadow.light_from_camera[:3, :3].T + shadow.light_from_camera[:3, 3]).T
-    last = len(shadow.depths_m) - 1.001
-    inside = (x >= 0) & (y >= 0) & (x <= last) & (y <= last)
-    column, row = (np.where(inside, place, 0).astype(int) for place in (x, y))
-    lit = [shadow.depths_m[row + down, column + right] >= depth_m - SHADOW_BIAS_M for down in (0, 1) for right in (0, 1)]
-    s, t = x - column, y - row
-    return np.where(inside, (lit[0] * (1 - s) + lit[1] * s) * (1 - t) + (lit[2] * (1 - s) + lit[3] * s) * t, 1)
+    last = len(shadow.depths_m) - 2.001
+    inside = (x >= 1) & (y >= 1) & (x <= last) & (y <= last)
+    column, row = (np.where(inside, place, 1).astype(int) for place in (x, y))
+    lit = np.array([[shadow.depths_m[row + down, column + right] >= depth_m - SHADOW_BIAS_M for right in range(-1, 3)] for down in range(-1, 3)], float)
+    across, along = (np.array([1 - share, np.ones_like(share), np.ones_like(share), share]) for share in (x - column, y - row))
+    corners = lit[::3, ::3].sum((0, 1))
+    share = np.where((corners == 0) | (corners == 4), corners / 4, np.einsum("ijp,ip,jp->p", lit, along, across) / 9)
+    return np.where(inside, share, 1)
 
 
 def background_levels(background: Background, photo_from_pixel: Float[Array, "2 3"], size: tuple[int, int]) -> Float[Array, "height width 3"]:

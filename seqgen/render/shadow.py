@@ -8,7 +8,7 @@ from seqgen.scene.scene import Scene
 
 Array = np.ndarray
 SHADOW_TEXELS = 256  # along a side of the map
-SHADOW_BIAS_M = 0.0015  # a surface does not shade itself through the map's grain
+SHADOW_BIAS_M, SHADOW_OFFSET_M = 0.0015, 0.0025  # a surface does not shade itself through the map's grain: depth spared, and how far off the surface one looks
 BEYOND = 0.1  # of the picture on each side, within which vertices count as in it: their faces reach in
 EVERY, FEW, SPARE = 4, 1600, 1.05  # one vertex in four says enough where there are more than a few, with some room around
 

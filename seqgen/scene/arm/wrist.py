@@ -1,20 +1,22 @@
 """Closes a hand where no forearm is drawn: a low dome over the open loop at the wrist, moving with it. Works on any model with a loop."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from seqgen.scene.scene import Surface, single_part_surface
+from seqgen.scene.scene import Material, Surface, single_part_surface
 from seqgen.skeleton import PART_PALM
 
 Array = np.ndarray
 NUM_RINGS = 4  # from the loop (ring 0) to the apex
+RING_V = 0.015  # of the arm's texture, from ring to ring
 HEIGHT = 0.75  # of the dome, in mean radii of the loop: the wrist joint lies near the loop's plane and has to stay inside
 
 
-def dome_surface(hand: Surface, loop: Int32[Array, "loop"]) -> Surface:
-    """The dome over a hand's wrist, in the colours of its rim; part of the palm. `loop` runs as `oriented_loop` gives it."""
+def dome_surface(hand: Surface, loop: Int32[Array, "loop"], skin: Material) -> Surface:
+    """The dome over a hand's wrist, part of the palm, in the skin of an arm (`skin/paint.py`: u around the loop, v up the arm). `loop` runs as `oriented_loop` gives it."""
     rim, middle, spokes, height = _rim(hand.vertices_m, loop)
     angles = np.arange(NUM_RINGS) * (np.pi / 2 / NUM_RINGS)
     rings = [rim, *(middle + np.cos(angle) * spokes + np.sin(angle) * height for angle in angles[1:])]
@@ -22,12 +24,10 @@ def dome_surface(hand: Surface, loop: Int32[Array, "loop"]) -> Surface:
     normals = [hand.normals[:, loop], *(np.cos(angle) * hand.normals[:, loop] + np.sin(angle) * outwards for angle in angles[1:]), outwards]
     unit = np.concatenate(normals, 1)
     unit = unit / np.linalg.norm(unit, axis=-1, keepdims=True)
-    faces = dome_faces(len(loop))
-    uv = np.concatenate([np.tile(_rim_uv(hand, loop), (NUM_RINGS, 1)), _rim_uv(hand, loop)[:1]])
     vertices = np.concatenate([*rings, middle + height], 1).astype(np.float32)
-    dome = single_part_surface(vertices, unit.astype(np.float32), faces, uv[faces], hand.materials[0], PART_PALM)
+    dome = single_part_surface(vertices, unit.astype(np.float32), dome_faces(len(loop)), _corner_uv(len(loop)), skin, PART_PALM)
     colours = np.concatenate([np.tile(hand.colours[loop], (NUM_RINGS, 1)), hand.colours[loop[:1]]])
-    return Surface(**{**vars(dome), "colours": colours})
+    return replace(dome, colours=colours)
 
 
 def _rim(vertices_m: Float32[Array, "frames vertices 3"], loop: Int32[Array, "loop"]) -> tuple[Array, Array, Array, Array]:
@@ -40,11 +40,14 @@ def _rim(vertices_m: Float32[Array, "frames vertices 3"], loop: Int32[Array, "lo
     return rim, middle, spokes, HEIGHT * np.linalg.norm(spokes, axis=-1).mean(1)[:, None, None] * outwards
 
 
-def _rim_uv(hand: Surface, loop: Int32[Array, "loop"]) -> Float32[Array, "loop 2"]:
-    """Texture coordinates of the loop's vertices: those of any face that has them."""
-    uv = np.zeros((hand.vertices_m.shape[1], 2), np.float32)
-    uv[hand.faces] = hand.corner_uv
-    return uv[loop]
+def _corner_uv(loop: int) -> Float32[Array, "faces 3 2"]:
+    """u = place on the loop, going on to 1 at its seam; v = ring, some millimetres of arm each."""
+    rings, places = np.divmod(dome_faces(loop), loop)
+    apex, last = rings == NUM_RINGS, places.max(1, keepdims=True)
+    around = places + loop * ((places == 0) & (last == loop - 1))
+    between = (np.where(apex, 0, around).sum(1, keepdims=True)) / 2
+    u = np.where(apex, between, around) / loop
+    return np.stack([u, (rings + 0.5) * RING_V], -1).astype(np.float32)
 
 
 def dome_faces(loop: int) -> Int32[Array, "faces 3"]:

@@ -14,8 +14,8 @@ from seqgen.scene.skin.tone import HAEMOGLOBIN, linear_from_levels, log_tone
 
 Array = np.ndarray
 Effect = tuple[Float[Array, "3"], float, float]  # log reflectance, roughness, height in mm
-ROUGHNESS = 138.0  # of the back of a hand
-NAIL_ROUGHNESS, VARNISH_ROUGHNESS = 78.0, 45.0
+ROUGHNESS, ROUGHNESS_RANGE = 156.0, (142.0, 170.0)  # of the dry back of a hand: the middle, and among people
+NAIL_ROUGHNESS, VARNISH_ROUGHNESS = 112.0, 72.0
 PALM_ITA_DEG, PALM_SHARE = 52.0, 0.68  # a palm lies that share of the way from the back's tone to this one: a fifth of the melanocytes (Yamaguchi et al. 2004)
 BLUE_VEIN = np.array([-0.22, -0.07, -0.01])  # a vein swallows the red light that reaches it, blue light does not (Kienle et al. 1996)
 NOTHING = np.zeros(3)
@@ -67,11 +67,12 @@ def _marks(ita_deg: float, rng: np.random.Generator) -> Mapping[str, Effect]:
 
 def _nails(ita_deg: float, tone: Float[Array, "3"], varnish: float, rng: np.random.Generator) -> Mapping[str, Effect]:
     bed = log_tone(0.45 * ita_deg + 26.0, 1.0, -5.0) + _blood(rng.uniform(0.03, 0.16)) - tone
-    lunula, edge = rng.uniform(0.05, 0.2) * np.array([0.4, 1.0, 1.0]), rng.uniform(0.0, 0.35) * np.array([0.5, 1.1, 1.2])
+    lunula, edge = rng.uniform(0.04, 0.15) * np.array([0.4, 1.0, 1.0]), rng.uniform(0.0, 0.35) * np.array([0.5, 1.1, 1.2])
     fold, varnished, colour = _blood(0.1) - rng.uniform(0.08, 0.2), rng.random() < varnish, _varnish_colour(rng)
-    nails = {"nails": (bed, NAIL_ROUGHNESS - ROUGHNESS, 0.05), "lunula": (lunula, 6.0, 0.0), "free_edge": (edge, 12.0, 0.0), "nail_folds": (fold, 0.0, -0.12)}
+    arch = {"nail_arch": (np.full(3, 0.06), 0.0, 0.35)}
+    nails = arch | {"nails": (bed - 0.04, NAIL_ROUGHNESS - ROUGHNESS, 0.03), "lunula": (lunula, 6.0, 0.0), "free_edge": (edge, 12.0, 0.0), "nail_folds": (fold, 0.0, -0.12)}
     if varnished:
-        nails |= {"nails": (np.log(colour) - tone, VARNISH_ROUGHNESS - ROUGHNESS, 0.1), "lunula": (NOTHING, 0.0, 0.0), "free_edge": (NOTHING, 0.0, 0.0)}
+        nails |= {"nails": (np.log(colour) - tone, VARNISH_ROUGHNESS - ROUGHNESS, 0.06), "lunula": (NOTHING, 0.0, 0.0), "free_edge": (NOTHING, 0.0, 0.0)}
     return nails
 
 

@@ -17,13 +17,17 @@ from seqgen.skeleton import CANONICAL_FROM_MANO, MCPS
 Array = np.ndarray
 Patterns = dict[str, Float[Array, "sites"]]
 CREASE_M = 0.0005
-WRINKLE_GAP_M = 0.0018
+WRINKLED_M = ((1, 0.0055), (2, 0.0034))  # joints of a finger and how far from them their wrinkles reach; a thumb's last one alone
+WRINKLE_GAP_M = 0.0017  # on average
 HALF_WIDTH_M = 0.007  # of a finger of which no site tells it
+
+WRINKLE_RANGES = ((0.35, 1.0), (-0.12, 0.12), (-0.4, 0.4), (0.3, 0.9))  # depth; slant, middle and half length, across in half widths of the finger
 
 # Nails from cuticle to tip in lengths of the last bone (joint to tip), thumb to pinky, and across in widths of the finger's end; measured on the open hand.
 NAIL_BASE = (0.52, 0.42, 0.44, 0.47, 0.57)
 NAIL_END = 0.965
-NAIL_WIDTH = 0.63
+NAIL_WIDTH = 0.53
+LUNULA = (1.0, 0.7, 0.6, 0.45, 0.2)  # how much of it looks out of the fold, thumb to pinky
 
 # The palm's three great lines, in the palm's plane from the joint named by its number (seqgen.skeleton), millimetres to the pinky's side and to the fingers.
 PALM_LINES = {
@@ -49,7 +53,6 @@ def hand_patterns(sites: Sites, anatomy: Anatomy, rng: np.random.Generator) -> P
         "pads": sides["palm"] * _pads(sites, anatomy, fingers),
         "tips": _most(finger.member * smoothstep(finger.along(2), 0.35, 0.95) for finger in fingers),
         "knuckles": sides["back"] * _knuckles(sites, anatomy, fingers),
-        "wrinkles": sides["back"] * _most(finger.wrinkles(wobble, sites.spacing_m) for finger in fingers),
         "folds": sides["palm"] * _most(finger.folds(wobble, sites.spacing_m) for finger in fingers),
         "tendons": sides["back"] * _tendons(sites, anatomy),
     }
@@ -64,6 +67,11 @@ def palm_lines(sites: Sites, anatomy: Anatomy, rng: np.random.Generator) -> Floa
     faint = veins(sites.points_m[:, [1, 0, 2]], sites.spacing_m, rng)
     fingers = sites.weights[:, 1:].sum(1)
     return side_patterns(sites)["palm"] * np.maximum(deep * (1 - smoothstep(fingers, 0.5, 0.95)), 0.3 * faint)
+
+
+def wrinkles(sites: Sites, anatomy: Anatomy, rng: np.random.Generator) -> Float[Array, "sites"]:
+    """One person's wrinkles over the joints of the fingers."""
+    return side_patterns(sites)["back"] * _most(_Finger(sites, anatomy, finger).wrinkles(rng, sites.spacing_m) for finger in range(5))
 
 
 class _Finger:
@@ -92,15 +100,17 @@ class _Finger:
         before, after = self.axes[max(joint - 1, 0)][:, 0], self.axes[joint][:, 0]
         return self.offset(joint) @ ((before + after) / np.linalg.norm(before + after))
 
-    def wrinkles(self, wobble: Float[Array, "sites"], spacing_m: float) -> Float[Array, "sites"]:
-        """Across the backs of the two outer joints, bent around the joint's middle."""
-        gap = max(WRINKLE_GAP_M, 2.4 * spacing_m)
+    def wrinkles(self, rng: np.random.Generator, spacing_m: float) -> Float[Array, "sites"]:
+        """Across the backs of the outer joints: lines that bend around the joint's middle, each with its own place, slant, waves, gaps and ends."""
         lines = []
-        for joint, reach_m in ((1, 0.0055), (2, 0.0032)):
-            across = self.offset(joint) @ self.axes[joint][:, 1] / self.half_width
-            past = (self.past(joint) + wobble) / np.maximum(1 - 0.35 * np.minimum(across**2, 1.5), 0.3)
-            count = max(1, round(reach_m / gap))
-            lines.append(_crease(past, gap * (np.arange(2 * count) - count + 0.5), spacing_m) * np.exp(-0.5 * (past / reach_m) ** 2))
+        for joint, reach_m in WRINKLED_M[self.number == 0 :]:
+            across, past = self.offset(joint) @ self.axes[joint][:, 1] / self.half_width, self.past(joint)
+            count = round(2.4 * reach_m / max(WRINKLE_GAP_M, 2.2 * spacing_m))
+            places = 1.2 * (2 * (np.arange(count) + rng.uniform(0.1, 0.9, count)) / count - 1)
+            for place, depth, slant, middle, half in zip(places, *(rng.uniform(low, high, count) for low, high in WRINKLE_RANGES), strict=True):
+                at = reach_m * (place * (1 - 0.35 * np.minimum(across**2, 1.5)) + slant * across + 0.09 * _waves(across, rng))
+                ends = 1 - smoothstep(np.abs(across - middle), half - 0.2, half + 0.3)
+                lines.append(depth * np.exp(-(place**2)) * ends * smoothstep(_waves(across, rng), -1.3, -0.3) * _crease(past - at, np.zeros(1), spacing_m))
         return self.member * _most(lines)
 
     def folds(self, wobble: Float[Array, "sites"], spacing_m: float) -> Float[Array, "sites"]:
@@ -118,14 +128,14 @@ class _Finger:
         frame, base = self.axes[2], NAIL_BASE[self.number]
         across = self.offset(2) @ frame[:, 1] / (NAIL_WIDTH * self.half_width)
         grown = (self.along(2) - base) / (NAIL_END - base)
-        away = (np.abs(across) ** 3 + np.abs(2 * grown - 1) ** 4) ** 0.3  # 1 on the plate's outline
+        away = (np.abs(across) ** 2.6 + np.abs(2 * grown - 1) ** 2.8) ** 0.37  # 1 on the plate's outline
         soft = 0.5 * sites.spacing_m / (NAIL_WIDTH * self.half_width)
         above = smoothstep(sites.normals @ frame[:, 2], 0.2, 0.5) * smoothstep(self.own[:, 2], 0.2, 0.6)
         plate = above * smoothstep(1 - away, -soft, soft)
-        lunula = plate * smoothstep(1 - ((across / 0.62) ** 2 + ((grown - 0.03) / (0.26 if self.number == 0 else 0.2)) ** 2), -0.4, 0.4)
-        edge = plate * smoothstep(grown + 0.05 * across**2, 0.84, 0.93)
+        lunula = LUNULA[self.number] * plate * smoothstep(1 - ((across / 0.6) ** 2 + ((grown - 0.03) / 0.22) ** 2), -0.5, 0.5)
+        edge = plate * smoothstep(grown + 0.1 * across**2, 0.87, 0.96)
         fold = above * np.exp(-0.5 * ((away - 1 - soft) / (0.07 + soft)) ** 2) * smoothstep(0.9 - grown, 0.0, 0.3) * (1 - plate)
-        return {"nails": plate, "lunula": lunula, "free_edge": edge, "nail_folds": fold}
+        return {"nails": plate, "nail_arch": plate * np.clip(1 - across**2, 0, 1), "lunula": lunula, "free_edge": edge, "nail_folds": fold}
 
 
 def _pads(sites: Sites, anatomy: Anatomy, fingers: list[_Finger]) -> Float[Array, "sites"]:
@@ -166,8 +176,14 @@ def _line(flat_m: Float[Array, "sites 2"], controls: Float[Array, "controls 2"],
 
 def _crease(place_m: Float[Array, "sites"], at_m: Float[Array, "lines"], spacing_m: float) -> Float[Array, "sites"]:
     """Lines where `place_m` is one of `at_m`; wider and fainter than life where sites lie too far apart to show them."""
-    width = max(CREASE_M, 0.5 * spacing_m)
+    width = max(CREASE_M, 0.7 * spacing_m)
     return np.exp(-0.5 * ((place_m - at_m[:, None]) / width) ** 2).max(0) * (CREASE_M / width) ** 0.5
+
+
+def _waves(across: Float[Array, "sites"], rng: np.random.Generator) -> Float[Array, "sites"]:
+    """Somewhat random along a line, -1.5..1.5: two waves a finger's width or less long."""
+    (first, second), phases = rng.uniform([2.0, 5.0], [5.0, 9.0]), rng.uniform(0, 2 * np.pi, 2)
+    return np.cos(first * across + phases[0]) + 0.5 * np.cos(second * across + phases[1])
 
 
 def _near(sites: Sites, point_m: Float[Array, "3"], reach_m: float) -> Float[Array, "sites"]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from seqgen.scene.scene import Material, plain_material
-from seqgen.scene.skin.amounts import ROUGHNESS, draw_amounts
+from seqgen.scene.skin.amounts import ROUGHNESS, ROUGHNESS_RANGE, draw_amounts
 from seqgen.scene.skin.folder import SkinRef, own_skin
 from seqgen.scene.skin.record import MELT_FINE_M, MELT_M, REFLECTANCE, Skin, SkinConfig
 from seqgen.scene.skin.sites import ARM_COLUMNS, ARM_ROWS, ARM_TEXTURE_M
@@ -42,7 +42,7 @@ def _painted(where: SkinMap, config: SkinConfig, ita_deg: float, tone: Float[Arr
     amounts, variants = draw_amounts(ita_deg, tone, config.varnish, rng), rng.integers(VARIANTS, size=len(DRAWN))
     amounts[:, HEIGHT] *= 1e-3 * where.true_size
     on_back = np.concatenate([where.back_fixed, where.back_drawn[variants, range(len(DRAWN))]])
-    ground = np.array([*tone - on_back @ amounts[:, COLOURS], ROUGHNESS + rng.normal(0.0, 8.0), 0.0])
+    ground = np.array([*tone - on_back @ amounts[:, COLOURS], rng.uniform(*ROUGHNESS_RANGE), 0.0])
     hand, arm = (_mixed(patterns, variants, amounts, ground) for patterns in (where.hand, where.arm))
     hand = _with_moles(hand, where, rng)
     return _hand_material(hand, where), _arm_material(_joined(arm, hand, where))

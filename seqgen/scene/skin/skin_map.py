@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from seqgen.hand.model import HandModel
 from seqgen.scene.arm.wrist import oriented_loop
-from seqgen.scene.skin.anatomy import Patterns, hand_patterns, palm_lines, side_patterns
+from seqgen.scene.skin.anatomy import Patterns, hand_patterns, palm_lines, side_patterns, wrinkles
 from seqgen.scene.skin.fields import freckles, grain, hairs, mottling, smoothstep, veins
 from seqgen.scene.skin.sites import ARM_COLUMNS, Anatomy, Sites, anatomy_of, arm_sites, hand_sites
 from seqgen.scene.skin.unwrap import Texels, lay_out, skin_uv
@@ -20,10 +20,10 @@ from seqgen.scene.skin.unwrap import Texels, lay_out, skin_uv
 Array = np.ndarray
 VARIANTS = 4  # of each pattern of chance; a clip draws one of each
 SEED = 20_240_229  # of the patterns of chance, the same for everyone
-FIXED = ("palm", "inner", "pads", "tips", "knuckles", "wrinkles", "folds", "tendons", "grain", "nails", "lunula", "free_edge", "nail_folds")
-DRAWN = ("lines", "veins", "mottling", "blotches", "palm_mottling", "freckles", "hair")
+FIXED = ("palm", "inner", "pads", "tips", "knuckles", "folds", "tendons", "grain", "nails", "nail_arch", "lunula", "free_edge", "nail_folds")
+DRAWN = ("lines", "wrinkles", "veins", "mottling", "blotches", "palm_mottling", "freckles", "hair")
 PATTERNS = (*FIXED, *DRAWN)
-NAILS = ("nails", "lunula", "free_edge")
+NAILS = ("nails", "nail_arch", "lunula", "free_edge")
 FIRST_BONES, OUTER_BONES = [1, 4, 7, 10, 14], [2, 3, 5, 6, 8, 9, 11, 12, 15]  # MANO joints whose parts have some hair and none; the thumb's first is in the palm
 
 
@@ -89,16 +89,16 @@ def _fixed_everywhere(sites: Sites, rng: np.random.Generator) -> Patterns:
 
 def _drawn(hand: Sites, arm: Sites, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Float[Array, "drawn hand"], Float[Array, "drawn arm"]]:
     """One variant of the patterns DRAWN, on hand and arm. Fields are functions of the place, from the same numbers, so they go on from one to the other."""
-    lines, seed = palm_lines(hand, anatomy, rng), int(rng.integers(2**32))
+    creases, seed = np.stack([palm_lines(hand, anatomy, rng), wrinkles(hand, anatomy, rng)]), int(rng.integers(2**32))
     rows = []
-    for sites, palm in ((hand, lines), (arm, np.zeros(len(arm.points_m)))):
+    for sites, creased in ((hand, creases), (arm, np.zeros((2, len(arm.points_m))))):
         sides, fields = side_patterns(sites), np.random.default_rng(seed)
         bare = sides["back"] * (1 - sites.weights[:, 1:].sum(1))
         vessels = veins(sites.points_m, sites.spacing_m, fields) * np.maximum(bare, sides["inner"])
         coarse, fine = mottling(sites.points_m, fields, (0.012, 0.05)), mottling(sites.points_m, fields, (0.004, 0.01))
         spotted = sides["palm"] * smoothstep(mottling(sites.points_m, fields, (0.004, 0.009)), 0.0, 1.6)
         spots, fur = sides["back"] * freckles(sites, rng), sides["back"] * _hairiness(sites) * hairs(sites, rng)
-        rows.append(np.stack([palm, vessels, coarse, fine, spotted, spots, fur]))
+        rows.append(np.stack([*creased, vessels, coarse, fine, spotted, spots, fur]))
     return rows[0], rows[1]
 
 

@@ -7,7 +7,7 @@ handled as natural logarithms of linear sRGB reflectance, in which absorbers are
 import numpy as np
 from jaxtyping import Float, Float64
 
-from seqgen.scene.surroundings.light import LINEAR_OF_LEVEL
+from seqgen.srgb import LINEAR_OF_LEVEL
 
 Array = np.ndarray
 ITA_RANGE_DEG = (-45.0, 62.0)
