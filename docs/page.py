@@ -18,18 +18,16 @@ FIGURE_COLOURS, PHOTO_COLOURS = 128, 256
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, of sRGB levels
 
 
-def save_picture(picture: Image.Image, name: str, *, colours: int = PHOTO_COLOURS, dither: bool = False) -> None:
-    """In few colours, the best that k-means finds: a small file. `dither` mixes them where photos have none of their own, in half as many bytes again."""
-    picture = picture.convert("RGB")
-    palette = picture.quantize(colours, kmeans=2)
-    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG if dither else Image.Dither.NONE).save(IMAGES / name, optimize=True)
+def save_picture(picture: Image.Image, name: str, colours: int = PHOTO_COLOURS) -> None:
+    """In few colours, the best that k-means finds: a small file."""
+    picture.convert("RGB").quantize(colours, kmeans=2, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
 
 
 def save_figure(figure: "Figure", name: str) -> None:
     """A drawing of matplotlib's."""
     stream = io.BytesIO()
     figure.savefig(stream, bbox_inches="tight", metadata={"Software": None})
-    save_picture(Image.open(stream), name, colours=FIGURE_COLOURS)
+    save_picture(Image.open(stream), name, FIGURE_COLOURS)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -304,3 +304,10 @@ def test_the_file_is_what_the_script_builds(tmp_path):
 def test_rest_joints_are_those_of_the_zero_pose() -> None:
     layer, betas = HandLayer(load_hand("open")), torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(layer.rest_joints(betas), layer.joints(torch.zeros(4, 16, 3), betas), atol=1e-7, rtol=0)
+
+
+def test_one_shape_for_all_is_the_same_as_one_each() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer, pose, betas = HandLayer(load_hand("open")), torch.randn(5, 16, 3, generator=generator), torch.randn(1, 10, generator=generator)
+    shared, own = layer(pose, betas, torch.zeros(5, 3)), layer(pose, betas.expand(5, 10), torch.zeros(5, 3))
+    assert torch.equal(shared.vertices_m, own.vertices_m) and torch.equal(shared.joints_m, own.joints_m)

@@ -67,15 +67,15 @@ class SkinnedPoints(torch.nn.Module):
         by_joint = model.pose_directions[vertices].reshape(-1, 3, 15, 9).transpose(2, 0, 1, 3)
         self.register_buffer("pose_directions", torch.tensor(by_joint) if by_joint.any() else None)
 
-    def forward(self, rotations: Float[Tensor, "batch 16 3 3"], betas: Float[Tensor, "batch 10"], transforms: Float[Tensor, "batch 16 3 4"]) -> Float[Tensor, "batch points 3"]:
-        """The points where the transforms carry them."""
+    def forward(self, rotations: Float[Tensor, "batch 16 3 3"], betas: Float[Tensor, "shapes 10"], transforms: Float[Tensor, "batch 16 3 4"]) -> Float[Tensor, "batch points 3"]:
+        """The points where the transforms carry them; one shape for all or one each."""
         rest = self.template + _sum_of(self.shape_directions, betas)
         if self.pose_directions is not None:
             bent = (rotations[:, 1:] - torch.eye(3, dtype=betas.dtype, device=betas.device)).flatten(2)
             for joint, directions in enumerate(self.pose_directions):
                 rest = rest + _sum_of(directions, bent[:, joint])
-        blended = torch.bmm(self.weights.expand(len(betas), -1, -1), transforms.flatten(2)).unflatten(2, (3, 4))
-        return torch.einsum("bpij,bpj->bpi", blended[..., :3], rest) + blended[..., 3]
+        blended = torch.bmm(self.weights.expand(len(rotations), -1, -1), transforms.flatten(2)).unflatten(2, (3, 4))
+        return torch.einsum("bpij,bpj->bpi", blended[..., :3], rest.expand(len(rotations), -1, -1)) + blended[..., 3]
 
 
 class HandLayer(torch.nn.Module):
@@ -91,8 +91,8 @@ class HandLayer(torch.nn.Module):
         self.tips = SkinnedPoints(model, model.tip_vertices)
         self.tip_vertices = model.tip_vertices.tolist()
 
-    def forward(self, pose: Float[Tensor, "batch 16 3"], betas: Float[Tensor, "batch 10"], translation_m: Float[Tensor, "batch 3"]) -> HandMesh:
-        """Surface and joints of hands of these parameters."""
+    def forward(self, pose: Float[Tensor, "batch 16 3"], betas: Float[Tensor, "shapes 10"], translation_m: Float[Tensor, "batch 3"]) -> HandMesh:
+        """Surface and joints of hands of these parameters: as many shapes as poses, or one for all, which is faster and gives the same bits."""
         rotations, joints, transforms = self._posed_tree(pose, betas)
         vertices = self.surface(rotations, betas, transforms)
         joints = _canonical(joints, vertices[:, self.tip_vertices])
@@ -111,7 +111,7 @@ class HandLayer(torch.nn.Module):
     def _posed_tree(self, pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Local rotations (B,16,3,3), joints (B,16,3) and the motions (B,16,3,4) that carry each joint's rest surroundings along."""
         rotations = rotation_matrices(pose)
-        rest = self.joint_template + _sum_of(self.joint_directions, betas)
+        rest = (self.joint_template + _sum_of(self.joint_directions, betas)).expand(len(pose), -1, -1)
         # MANO's tree is five chains of three below the wrist, in order: all five take a step at once.
         chain_rotations, chain_rest = rotations[:, 1:].unflatten(1, (5, 3)), rest[:, 1:].unflatten(1, (5, 3))
         turned, at, before = [rotations[:, :1].expand(-1, 5, -1, -1)], [rest[:, :1].expand(-1, 5, -1)], rest[:, :1]

@@ -63,11 +63,11 @@ def draw_still(split: SplitName, frames: int, mover: Mover, rng: np.random.Gener
 
 def pose_hand(rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "10"], camera_from_hand: Float[Array, "frames 3 3"], layer: HandLayer) -> HandMotion:
     """The hand turned as asked, not moved yet."""
-    frames, shape = len(rotations), torch.as_tensor(betas)
+    frames = len(rotations)
     turn = axis_angle_from_matrix(camera_from_hand @ model_from_hand(layer, betas).T)
     pose = np.concatenate([turn[:, None].astype(np.float32), rotations], 1)
     with torch.no_grad():
-        mesh = layer(torch.as_tensor(pose), shape.expand(frames, 10), torch.zeros(frames, 3))
+        mesh = layer(torch.as_tensor(pose), torch.as_tensor(betas)[None], torch.zeros(frames, 3))
     return HandMotion(pose, betas, np.zeros((frames, 3), np.float32), mesh.joints_m.numpy(), mesh.vertices_m.numpy())
 
 

@@ -8,25 +8,29 @@ stretches, and its frames are turned with it, without a choice that could flip.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from seqgen.camera import Camera
 from seqgen.geometry import matrix_from_axis_angle
 
 Array = np.ndarray
 NUM_WAYS = 16  # ways of holding the arm that are drawn for a clip; the camera decides between them
-# Most extension and flexion, and most radial and ulnar deviation that daily life asks for (Ryu et al. 1991, J. Hand Surg. 16A:409-419).
-FLEXION_RAD = (np.radians(-60.0), np.radians(54.0))
-ULNAR_RAD = (np.radians(-17.0), np.radians(40.0))
+# How far wrists go here, extension and flexion, radial and ulnar deviation: within what daily life asks for (Ryu et al. 1991, J. Hand Surg. 16A:409-419:
+# 60 and 54, 17 and 40), since a hand bent farther hides behind its arm or looks broken.
+FLEXION_RAD = (np.radians(-50.0), np.radians(50.0))
+ULNAR_RAD = (np.radians(-17.0), np.radians(30.0))
 # Most of daily life is between 5 flexion and 30 extension, 10 radial and 15 ulnar (Palmer et al. 1985, J. Hand Surg. 10A:39-46): mean, standard deviation.
-USUAL_FLEXION_RAD = (np.radians(-12.0), np.radians(17.0))
-USUAL_ULNAR_RAD = (np.radians(3.0), np.radians(9.0))
+USUAL_FLEXION_RAD = (np.radians(-12.0), np.radians(18.0))
+USUAL_ULNAR_RAD = (np.radians(3.0), np.radians(7.0))
 WRIST_SPEED_RAD_S = np.radians(25.0)  # standard deviation
-ELBOW_RAD = (np.radians(20.0), np.radians(120.0))  # 0 to 145 is possible (American Academy of Orthopaedic Surgeons 1965)
+ELBOW_RAD = (np.radians(15.0), np.radians(110.0))  # 0 to 145 is possible (American Academy of Orthopaedic Surgeons 1965)
 PRONATION_RAD = (np.radians(0.0), np.radians(155.0))  # from full supination (same source)
 KEEP_OFF_M = 0.04  # between the arm's skin and the camera
 SHOULDER_M = np.array([0.17, 0.22, -0.12])  # of a right arm, in the frame of a camera at its owner's eyes that looks down a little
-HAND_REACH = 3.0  # of the line's first part, in radii of the wrist, that may lie before the hand
+MOST_M = 2.0  # of shoulder and torso that an arm goes on into, beyond the elbow, to leave the picture
+WIDENING = 0.08  # by how much their radius grows along them
+HIDDEN = 0.12  # share of the hand's vertices that an arm may cover
+UPPER_SHARES = np.linspace(0.2, 1.0, 5)  # where the upper arm is judged
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,24 @@ class HeldArm:
     camera_from_arm: Float[Array, "frames 3 3"]
     origin_m: Float[Array, "frames 3"]
 
-    def carry(self, offsets_m: Float[Array, "#frames rings around 3"], along_m: Float[Array, "rings"]) -> Float[Array, "frames rings around 3"]:
-        """Points in the camera frame of rings given in the arm frame, each carried and turned along the line to its distance."""
+    def carry(
+        self, offsets_m: Float[Array, "rings around 3"], normals: Float[Array, "rings around 3"], along_m: Float[Array, "rings"]
+    ) -> tuple[Float[Array, "frames rings around 3"], Float[Array, "frames rings around 3"]]:
+        """Points and normals in the camera frame of rings given in the arm frame, each carried and turned along the line to its distance."""
         wrist_share, elbow_share = _shares(self.lengths, along_m)
-        turned = matrix_from_axis_angle(self.wrist[:, None] * wrist_share[:, None]) @ matrix_from_axis_angle(self.elbow * elbow_share[:, None])
-        camera_from_ring = self.camera_from_arm[:, None] @ turned
-        line = np.einsum("fij,frj->fri", self.camera_from_arm, centreline(self.lengths, self.wrist, self.elbow, along_m)) + self.origin_m[:, None]
-        return np.matmul(offsets_m, camera_from_ring.swapaxes(-1, -2)) + line[:, :, None]
+        wrist_turns = self.camera_from_arm[:, None] @ matrix_from_axis_angle(self.wrist[:, None] * wrist_share[:, None])
+        camera_from_ring = wrist_turns @ matrix_from_axis_angle(self.elbow * elbow_share[:, None])
+        carried = np.matmul(np.concatenate([offsets_m, normals], 1), camera_from_ring.swapaxes(-1, -2))
+        line = np.matmul(centreline(self.lengths, self.wrist, self.elbow, along_m), self.camera_from_arm.swapaxes(-1, -2)) + self.origin_m[:, None]
+        around = offsets_m.shape[1]
+        return carried[:, :, :around] + line[:, :, None], carried[:, :, around:]
+
+
+def wrist_towards(direction: Float[Array, "frames 3"]) -> Float[Array, "frames 3"]:
+    """How a wrist turns the line, without twist, into unit vectors of the arm frame."""
+    x, y, z = direction.T
+    aside = np.hypot(x, z)
+    return (np.arctan2(aside, y) / np.maximum(aside, 1e-12))[:, None] * np.stack([z, np.zeros_like(x), -x], 1)
 
 
 def centreline(lengths: Lengths, wrist: Float[Array, "*ways frames 3"], elbow: Float[Array, "*ways 3"], along_m: Float[Array, "points"]) -> Float[Array, "*ways frames points 3"]:
@@ -99,8 +114,8 @@ def centreline(lengths: Lengths, wrist: Float[Array, "*ways frames 3"], elbow: F
 def choose_way(
     ways: Ways,
     lengths: Lengths,
-    radii_m: Float[Array, "points"],
     along_m: Float[Array, "points"],
+    radii_m: Float[Array, "points"],
     camera_from_arm: Float[Array, "frames 3 3"],
     origin_m: Float[Array, "frames 3"],
     hand_m: Float[Array, "frames vertices 3"],
@@ -108,35 +123,73 @@ def choose_way(
     *,
     to_shoulder: bool,
 ) -> int:
-    """The first of the ways that suits the camera best: an arm clear of the camera first, that ends outside the picture, does not cover its own hand,
-    and does not come back into the picture.
+    """The first of the ways that suits the camera best: an arm clear of the camera first, that leaves the picture, does not hide its own hand, does not come
+    back into the picture, and soon is out of it. `along_m`: where the arm is judged and as thick as `radii_m`, from the wrist to the elbow's end.
 
     With `to_shoulder`, of equally good ones the one that ends nearest to where the shoulder of whoever wears the camera is.
     """
-    points = np.einsum("fij,wfpj->wfpi", camera_from_arm, centreline(lengths, ways.wrist, ways.elbow, along_m)) + origin_m[:, None]
-    seen, pixels = _in_picture(points, radii_m, camera)
-    swallows = seen & (points[..., 2] < radii_m + KEEP_OFF_M)
+    points, directions = _carried(ways, lengths, along_m, camera_from_arm, origin_m)
+    out_m = out_after_m(points[..., -1, :], directions, radii_m[-1], camera).max(1)
+    upper_m = lengths.end_m - lengths.elbow_m[1]
+    beyond_m = np.clip(out_m, upper_m, MOST_M)[:, None] * UPPER_SHARES
+    hidden = _hidden(points, radii_m, hand_m, camera)
+    points = np.concatenate([points, points[..., -1:, :] + directions[..., None, :] * beyond_m[:, None, :, None]], 2)
+    radii = np.concatenate([np.broadcast_to(radii_m, (len(beyond_m), len(radii_m))), radii_m[-1] + WIDENING * beyond_m], 1)[:, None]
+    inward, offsets = _edges(camera)
+    seen = (np.matmul(points, inward) + offsets > -radii[..., None]).all(-1)
+    swallows = seen & (points[..., 2] < radii + KEEP_OFF_M)
     if camera.kind == "perspective":
-        swallows |= np.linalg.norm(points, axis=-1) < radii_m + KEEP_OFF_M
-    hand_px = camera.project(hand_m)
-    covers = ((pixels > hand_px.min(1)[:, None]) & (pixels < hand_px.max(1)[:, None])).all(-1) & (points[..., 2] < origin_m[:, None, 2])
-    covers &= along_m > HAND_REACH * radii_m[0]
+        swallows |= np.linalg.norm(points, axis=-1) < radii + KEEP_OFF_M
     returns = seen[..., 1:] & ~seen[..., :-1]
-    faults = 4.0 * swallows.any((1, 2)) + 2.0 * seen[..., -1].any(1) + covers.any((1, 2)) + 0.3 * returns.any((1, 2))
+    faults = 4.0 * swallows.any((1, 2)) + 2.0 * (out_m > MOST_M) + (1 + hidden) * (hidden > HIDDEN) + 0.3 * returns.any((1, 2))
+    faults = faults + 0.5 * np.clip(out_m - upper_m, 0.0, 1.0)
     if to_shoulder:
         faults = faults + 0.5 * np.minimum(np.linalg.norm(points[:, 0, -1] - SHOULDER_M, axis=-1), 1.0)
     return int(np.argmin(faults))
 
 
-def _in_picture(points_m: Array, radii_m: Array, camera: Camera) -> tuple[Bool[Array, "ways frames points"], Float[Array, "ways frames points 2"]]:
-    """Which balls touch the picture (none behind the camera does), and the pixels of their centres."""
-    depth = points_m[..., 2]
-    ahead = np.stack([points_m[..., 0], points_m[..., 1], np.maximum(depth, 1e-3)], -1)
-    ways, frames, num, _ = ahead.shape
-    pixels = camera.project(ahead.swapaxes(0, 1).reshape(frames, ways * num, 3)).reshape(frames, ways, num, 2).swapaxes(0, 1)
-    margin = radii_m * camera.intrinsics[:, 0, 0, None] / (ahead[..., 2] if camera.kind == "perspective" else 1.0)
-    inside = (pixels > -margin[..., None]) & (pixels < np.array(camera.size) - 1 + margin[..., None])
-    return inside.all(-1) & (depth > -radii_m), pixels
+def out_after_m(start_m: Float[Array, "*ways frames 3"], directions: Float[Array, "*ways frames 3"], radius_m: float, camera: Camera) -> Float[Array, "*ways frames"]:
+    """How far a straight arm of that radius, which widens, goes from `start_m` until its end is outside the picture: infinite for one that never is.
+
+    Its end is outside beyond one of the four planes through the picture's edges, and its distance from a plane changes evenly.
+    """
+    inward, offsets = _edges(camera)
+    inside = (np.matmul(start_m[..., None, :], inward) + offsets)[..., 0, :] + radius_m
+    outwards = -np.matmul(directions[..., None, :], inward)[..., 0, :] - WIDENING
+    return np.where(outwards > 0, np.maximum(inside, 0.0) / np.maximum(outwards, 1e-9), np.inf).min(-1)
+
+
+def _carried(ways: Ways, lengths: Lengths, along_m: Array, camera_from_arm: Array, origin_m: Array) -> tuple[Float[Array, "*ways frames points 3"], Float[Array, "*ways frames 3"]]:
+    """Points of the line, and where it heads beyond the elbow, in the camera frame."""
+    arm_from_camera = camera_from_arm.swapaxes(-1, -2)
+    points = np.matmul(centreline(lengths, ways.wrist, ways.elbow, along_m), arm_from_camera) + origin_m[:, None]
+    upper = np.matmul(matrix_from_axis_angle(ways.wrist), matrix_from_axis_angle(ways.elbow)[..., None, :, 1:2])
+    return points, np.matmul(camera_from_arm, upper)[..., 0]
+
+
+def _edges(camera: Camera) -> tuple[Float[Array, "frames 3 4"], Float[Array, "frames 1 4"]]:
+    """The planes through the picture's left, right, upper and lower edge: a point's distance inwards is `point @ inward + offset`."""
+    focal, centre = camera.intrinsics[:, [0, 0, 1, 1], [0, 0, 1, 1]], camera.intrinsics[:, [0, 0, 1, 1], 2]
+    signs = np.array([1.0, -1.0, 1.0, -1.0])
+    constant = signs * (centre - np.array([-0.5, camera.size[0] - 0.5, -0.5, camera.size[1] - 0.5]))
+    planes = np.zeros((len(focal), 3, 4))
+    planes[:, 0, :2], planes[:, 1, 2:] = (signs * focal)[:, :2], (signs * focal)[:, 2:]
+    if camera.kind == "weak_perspective":
+        return planes / focal[:, None], (constant / focal)[:, None]
+    planes[:, 2] = constant
+    return planes / np.hypot(focal, constant)[:, None], np.zeros((len(focal), 1, 4))
+
+
+def _hidden(points_m: Float[Array, "ways frames points 3"], radii_m: Float[Array, "points"], hand_m: Float[Array, "frames vertices 3"], camera: Camera) -> Float[Array, "ways"]:
+    """The share of the hand's vertices that are behind balls, in the frame where it is largest."""
+    depth, (ways, frames, num, _) = np.maximum(points_m[..., 2], 1e-3), points_m.shape
+    ahead = np.concatenate([points_m[..., :2], depth[..., None]], -1).swapaxes(0, 1).reshape(frames, ways * num, 3)
+    pixels, hand_px = camera.project(ahead).reshape(frames, ways, num, 2).swapaxes(0, 1), camera.project(hand_m)
+    radii_px = radii_m * camera.intrinsics[:, 0, 0, None] / (depth if camera.kind == "perspective" else 1.0)
+    slack = radii_px**2 - (pixels**2).sum(-1)
+    apart = 2 * np.matmul(pixels, hand_px.swapaxes(-1, -2)) + slack[..., None] - (hand_px**2).sum(-1)[:, None]
+    covered = (apart > 0) & (points_m[..., 2, None] < hand_m[:, None, :, 2])
+    return covered.any(2).mean(-1).max(1)
 
 
 def _shares(lengths: Lengths, along_m: Array) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seqgen.scene.skin.skin_map import PATTERNS
-from seqgen.scene.skin.tone import HAEMOGLOBIN, linear_from_levels, log_tone
+from seqgen.scene.skin.tone import HAEMOGLOBIN, linear_from_levels, log_tone, middle_tone
 
 Array = np.ndarray
 Effect = tuple[Float[Array, "3"], float, float]  # log reflectance, roughness, height in mm
@@ -48,7 +48,7 @@ def _creases(ita_deg: float, rng: np.random.Generator) -> Mapping[str, Effect]:
     return {
         "lines": (dark, 0.0, -0.35 * depth),
         "folds": (dark, 0.0, -0.3 * depth),
-        "wrinkles": (depth * (_melanin(ita_deg, 4.0) + _blood(0.06) - 0.05), 6.0, -0.22 * depth),
+        "wrinkles": (depth * (_melanin(ita_deg, 5.0) + _blood(0.08) - 0.06), 4.0, -0.26 * depth),
     }
 
 
@@ -86,7 +86,7 @@ def _varnish_colour(rng: np.random.Generator) -> Float[Array, "3"]:
 
 def _melanin(ita_deg: float, degrees: float) -> Float[Array, "3"]:
     """So much more melanin that ITA falls by that many degrees."""
-    return log_tone(float(np.clip(ita_deg - degrees, -60.0, 68.0))) - log_tone(ita_deg)
+    return middle_tone(ita_deg - degrees) - middle_tone(ita_deg)
 
 
 def _blood(amount: float) -> Float[Array, "3"]:

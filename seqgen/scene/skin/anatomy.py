@@ -21,7 +21,7 @@ WRINKLED_M = ((1, 0.0055), (2, 0.0034))  # joints of a finger and how far from t
 WRINKLE_GAP_M = 0.0017  # on average
 HALF_WIDTH_M = 0.007  # of a finger of which no site tells it
 
-WRINKLE_RANGES = ((0.35, 1.0), (-0.12, 0.12), (-0.4, 0.4), (0.3, 0.9))  # depth; slant, middle and half length, across in half widths of the finger
+WRINKLE_RANGES = ((0.35, 1.0), (-0.12, 0.12), (-0.4, 0.4), (0.4, 1.0))  # depth; slant, middle and half length, across in half widths of the finger
 
 # Nails from cuticle to tip in lengths of the last bone (joint to tip), thumb to pinky, and across in widths of the finger's end; measured on the open hand.
 NAIL_BASE = (0.52, 0.42, 0.44, 0.47, 0.57)
@@ -110,7 +110,7 @@ class _Finger:
             for place, depth, slant, middle, half in zip(places, *(rng.uniform(low, high, count) for low, high in WRINKLE_RANGES), strict=True):
                 at = reach_m * (place * (1 - 0.35 * np.minimum(across**2, 1.5)) + slant * across + 0.09 * _waves(across, rng))
                 ends = 1 - smoothstep(np.abs(across - middle), half - 0.2, half + 0.3)
-                lines.append(depth * np.exp(-(place**2)) * ends * smoothstep(_waves(across, rng), -1.3, -0.3) * _crease(past - at, np.zeros(1), spacing_m))
+                lines.append(depth * np.exp(-(place**2)) * ends * smoothstep(_waves(across, rng), -1.4, -0.5) * _crease(past - at, np.zeros(1), spacing_m))
         return self.member * _most(lines)
 
     def folds(self, wobble: Float[Array, "sites"], spacing_m: float) -> Float[Array, "sites"]:

