@@ -1,7 +1,7 @@
 """All of docs/pictures.md: `seqgen generate --sequences 2000 --labels.mask-amodal true --out outputs/pictures && python docs/pictures.py outputs/pictures`.
 
 Draws contact sheets of that data set and of every shipped config, then what docs/diversity.py and docs/spectrum.py measure. Needs matplotlib
-(`pip install -e ".[docs]"`) and five minutes; `python docs/pictures.py outputs/pictures sheets` draws the sheets alone.
+(`pip install -e ".[docs]"`) and three minutes; `python docs/pictures.py outputs/pictures sheets` draws the sheets alone.
 """
 
 import sys

@@ -20,7 +20,7 @@ from seqgen.scene.view.own_arm import (
     hand_rotation,
     turn_joints,
 )
-from seqgen.scene.view.view import FOREARM_CONE_RAD, TILT_DEG, CameraConfig, draw_view, eased, hidden_by_forearm
+from seqgen.scene.view.view import FOREARM_CONE_RAD, FOREARM_ITSELF_RAD, TILT_DEG, CameraConfig, draw_view, eased, hidden_by_forearm
 
 ANYWHERE, OWN = CameraConfig(egocentric=0.0), CameraConfig(egocentric=1.0)
 
@@ -190,3 +190,15 @@ def test_eyes_look_down_as_far_as_the_world_says():
     fingers = [view.camera_from_world[0, :3, :3].T @ view.camera_from_hand[0, :, 1] for view in views(OWN, 200)]
     ahead = [view.camera_from_world[0, 2, :3] * [1, 0, 1] for view in views(OWN, 200)]
     assert np.mean([finger @ way > 0 for finger, way in zip(fingers, ahead, strict=True)]) > 0.75  # and it reaches to where the head is heading
+
+
+def test_the_forearm_is_that_of_ones_own_arm():
+    """It stays where it is while the hand turns, wrist bends no farther than wrists do (a little more on the way between two ends), and it never points at the eyes."""
+    straight = np.array([0.0, -1.0, 0.0])
+    for view in views(OWN, 200, frames=5):
+        forearm = np.einsum("tij,tj->ti", view.camera_from_hand, view.forearm_in_hand)
+        np.testing.assert_allclose(forearm, np.repeat(forearm[:1], 5, 0), atol=1e-9)
+        np.testing.assert_allclose(np.linalg.norm(forearm, axis=1), 1)
+        assert np.arccos(np.clip(view.forearm_in_hand @ straight, -1, 1)).max() < np.linalg.norm(LIMITS_RAD[[0, 2], 1]) + np.radians(3)
+        assert -forearm[0, 2] <= np.cos(FOREARM_ITSELF_RAD)
+    assert all(view.forearm_in_hand is None for view in views(ANYWHERE, 5))

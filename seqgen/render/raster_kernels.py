@@ -6,6 +6,8 @@
 Written so that the bits never depend on the machine: places on the picture are integers (1/4096 px), so edge functions are exact, whatever the order,
 and leave no hole between neighbours; the winner of a sample is a minimum of integers; multiplications and additions are not fused.
 
+The innermost loops are C++, which Warp passes on as it is: its own loops reckon with any stride at every access and take half as long again.
+
 Every kernel, function and struct carries `no_type_check`: the annotations are Warp's types, of which a Python type checker knows nothing.
 """
 
@@ -142,20 +144,9 @@ def twice_area(a: ScreenVertex, b: ScreenVertex, x: wp.int32, y: wp.int32):
 
 @no_type_check
 @wp.func
-def sample_key(rank: wp.float32, face: wp.int32):
-    """Orders samples by rank, then by face. The bits of a positive float order like an integer, those of a negative one the other way round."""
-    bits = wp.cast(rank, wp.uint32)
-    if (bits & _SIGN) == wp.uint32(0):
-        bits = bits | _SIGN
-    else:
-        bits = ~bits
-    return (wp.uint64(bits) << wp.uint64(32)) | wp.uint64(face)
-
-
-@no_type_check
-@wp.func
 def rank_of(key: wp.uint64):
-    """The rank that a key was made from."""
+    """The rank that a key was made from: a key orders by rank, then by face. The bits of a positive float order like an integer, those of a negative one the
+    other way round."""
     bits = wp.uint32(key >> wp.uint64(32))
     if (bits & _SIGN) == wp.uint32(0):
         bits = ~bits
@@ -214,6 +205,41 @@ def rows_of(t: Triangle, reach: wp.int32, height: wp.int32):
 
 
 @no_type_check
+@wp.func_native("""
+    const int step = 1 << 12;
+    const long long right_a = (long long)(t.c.y - t.b.y) * step, right_b = (long long)(t.a.y - t.c.y) * step;
+    for (int row = row_low; row <= row_high; ++row) {
+        const int x = column_low << 12, y = row << 12;
+        long long edge_a = (long long)(t.c.x - x) * (t.b.y - y) - (long long)(t.c.y - y) * (t.b.x - x);
+        long long edge_b = (long long)(t.a.x - x) * (t.c.y - y) - (long long)(t.a.y - y) * (t.c.x - x);
+        unsigned long long* keys_of_row = (unsigned long long*)keys.data + ((size_t)frame * keys.shape[1] + row) * keys.shape[2];
+        for (int column = column_low; column <= column_high; ++column) {
+            const long long edge_c = t.area - edge_a - edge_b;
+            if ((edge_a | edge_b | edge_c) >= 0) {
+                const float rank = (float)edge_a * t.ranks.c[0] + (float)edge_b * t.ranks.c[1] + (float)edge_c * t.ranks.c[2];
+                unsigned int bits = __builtin_bit_cast(unsigned int, rank);
+                bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+                wp::atomic_min(keys_of_row + column, (unsigned long long)bits << 32 | (unsigned int)face);
+            }
+            edge_a += right_a;
+            edge_b += right_b;
+        }
+    }
+""")
+def cover(
+    t: Triangle,
+    face: wp.int32,
+    frame: wp.int32,
+    column_low: wp.int32,
+    column_high: wp.int32,
+    row_low: wp.int32,
+    row_high: wp.int32,
+    keys: wp.array3d(dtype=wp.uint64),
+):
+    """Lowers the keys of the pixels whose centres a triangle covers."""
+
+
+@no_type_check
 @wp.kernel
 def rasterise(screen: wp.array3d(dtype=ScreenVertex), faces: wp.array(dtype=wp.vec3i), perspective: wp.bool, keys: wp.array3d(dtype=wp.uint64)):
     """One thread a triangle: the centre of every pixel keeps the least key that covers it. Edges count as covered."""
@@ -223,26 +249,8 @@ def rasterise(screen: wp.array3d(dtype=ScreenVertex), faces: wp.array(dtype=wp.v
         return
     column_low, column_high = columns_of(t, 0, keys.shape[2])
     row_low, row_high = rows_of(t, 0, keys.shape[1])
-    if column_low > column_high or row_low > row_high:
-        return
-    right_a = wp.int64(t.c.y - t.b.y) * wp.int64(_STEP)
-    right_b = wp.int64(t.a.y - t.c.y) * wp.int64(_STEP)
-    down_a = wp.int64(t.b.x - t.c.x) * wp.int64(_STEP)
-    down_b = wp.int64(t.c.x - t.a.x) * wp.int64(_STEP)
-    row_a = twice_area(t.b, t.c, column_low << _SHIFT, row_low << _SHIFT)
-    row_b = twice_area(t.c, t.a, column_low << _SHIFT, row_low << _SHIFT)
-    for row in range(row_low, row_high + 1):
-        edge_a = row_a
-        edge_b = row_b
-        for column in range(column_low, column_high + 1):
-            edge_c = t.area - edge_a - edge_b
-            if (edge_a | edge_b | edge_c) >= wp.int64(0):
-                rank = float(edge_a) * t.ranks[0] + float(edge_b) * t.ranks[1] + float(edge_c) * t.ranks[2]
-                wp.atomic_min(keys, frame, row, column, sample_key(rank, face))
-            edge_a += right_a
-            edge_b += right_b
-        row_a += down_a
-        row_b += down_b
+    if column_low <= column_high and row_low <= row_high:
+        cover(t, face, frame, column_low, column_high, row_low, row_high, keys)
 
 
 @no_type_check
@@ -315,6 +323,46 @@ def mark(
 
 
 @no_type_check
+@wp.func_native("""
+    const unsigned char* wanted = (const unsigned char*)several.data + (size_t)frame * keys.shape[1] * keys.shape[2];
+    unsigned long long* keys_of_frame = (unsigned long long*)keys.data + (size_t)frame * keys.shape[1] * keys.shape[2] * keys.shape[3];
+    for (int row = row_low; row <= row_high; ++row)
+        for (int column = column_low; column <= column_high; ++column) {
+            const size_t pixel = (size_t)row * keys.shape[2] + column;
+            if (!wanted[pixel])
+                continue;
+            for (int sample = first; sample < last; ++sample) {
+                const int x = (column << 12) + offsets.data[sample].c[0], y = (row << 12) + offsets.data[sample].c[1];
+                const long long edge_a = (long long)(t.c.x - x) * (t.b.y - y) - (long long)(t.c.y - y) * (t.b.x - x);
+                const long long edge_b = (long long)(t.a.x - x) * (t.c.y - y) - (long long)(t.a.y - y) * (t.c.x - x);
+                const long long edge_c = t.area - edge_a - edge_b;
+                if ((edge_a | edge_b | edge_c) >= 0) {
+                    const float rank = (float)edge_a * t.ranks.c[0] + (float)edge_b * t.ranks.c[1] + (float)edge_c * t.ranks.c[2];
+                    unsigned int bits = __builtin_bit_cast(unsigned int, rank);
+                    bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+                    wp::atomic_min(keys_of_frame + pixel * keys.shape[3] + sample, (unsigned long long)bits << 32 | (unsigned int)face);
+                }
+            }
+        }
+""")
+def cover_samples(
+    t: Triangle,
+    face: wp.int32,
+    frame: wp.int32,
+    column_low: wp.int32,
+    column_high: wp.int32,
+    row_low: wp.int32,
+    row_high: wp.int32,
+    offsets: wp.array(dtype=wp.vec2i),
+    first: wp.int32,
+    last: wp.int32,
+    several: wp.array3d(dtype=wp.uint8),
+    keys: wp.array4d(dtype=wp.uint64),
+):
+    """Lowers the keys of the samples that a triangle covers, in the pixels that need them."""
+
+
+@no_type_check
 @wp.kernel
 def rasterise_samples(
     screen: wp.array3d(dtype=ScreenVertex),
@@ -330,22 +378,10 @@ def rasterise_samples(
     """One thread a triangle: samples `first` to `last` - 1 of the pixels that need several, at `offsets` (1/4096 px) from their centres."""
     frame, face = wp.tid()
     t = triangle_of(screen, moment, frame, faces[face], perspective)
-    if t.area <= wp.int64(0):
-        return
-    column_low, column_high = columns_of(t, _HALF, keys.shape[2])
-    row_low, row_high = rows_of(t, _HALF, keys.shape[1])
-    for row in range(row_low, row_high + 1):
-        for column in range(column_low, column_high + 1):
-            if several[frame, row, column] != wp.uint8(0):
-                for sample in range(first, last):
-                    x = (column << _SHIFT) + offsets[sample][0]
-                    y = (row << _SHIFT) + offsets[sample][1]
-                    edge_a = twice_area(t.b, t.c, x, y)
-                    edge_b = twice_area(t.c, t.a, x, y)
-                    edge_c = t.area - edge_a - edge_b
-                    if (edge_a | edge_b | edge_c) >= wp.int64(0):
-                        rank = float(edge_a) * t.ranks[0] + float(edge_b) * t.ranks[1] + float(edge_c) * t.ranks[2]
-                        wp.atomic_min(keys, frame, row, column, sample, sample_key(rank, face))
+    if t.area > wp.int64(0):
+        column_low, column_high = columns_of(t, _HALF, keys.shape[2])
+        row_low, row_high = rows_of(t, _HALF, keys.shape[1])
+        cover_samples(t, face, frame, column_low, column_high, row_low, row_high, offsets, first, last, several, keys)
 
 
 @no_type_check

@@ -5,7 +5,7 @@ from typing import no_type_check
 import warp as wp
 
 from seqgen.render.raster_kernels import ScreenVertex, about_same, corner_shares, on_picture
-from seqgen.render.shade_kernels import Light, Materials, Surface, light_at, linear_from_levels
+from seqgen.render.shade_kernels import Light, Materials, Surface, light_at
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
@@ -17,9 +17,9 @@ _FACE = wp.constant(wp.uint64(0xFFFFFFFF))
 @no_type_check
 @wp.struct
 class Background:
-    """`photo_from_pixel` of every moment; `next_from_pixel` says where what a pixel shows is in the next frame."""
+    """A photo's texels, red in the lowest byte; `photo_from_pixel` of every moment; `next_from_pixel` says where what a pixel shows is in the next frame."""
 
-    photo: wp.array2d(dtype=wp.vec3ub)
+    photo: wp.array2d(dtype=wp.uint32)
     photo_from_pixel: wp.array3d(dtype=wp.vec3)
     next_from_pixel: wp.array2d(dtype=wp.vec3)
 
@@ -40,44 +40,56 @@ def part_at(surface: Surface, face: wp.int32, shares: wp.vec3):
 
 
 @no_type_check
-@wp.func
-def vec3_from_bytes(p: wp.vec3ub):
-    return wp.vec3(float(p[0]), float(p[1]), float(p[2]))
-
-
-@no_type_check
-@wp.func
-def background_at(background: Background, moment: wp.int32, frame: wp.int32, x: wp.float32, y: wp.float32):
-    """sRGB levels 0..255 of the photo at a pixel: bilinear, edge pixels repeated."""
-    across = background.photo_from_pixel[moment, frame, 0]
-    down = background.photo_from_pixel[moment, frame, 1]
-    last_column = background.photo.shape[1] - 1
-    last_row = background.photo.shape[0] - 1
-    u = wp.clamp(across[0] * x + across[1] * y + across[2], 0.0, float(last_column))
-    v = wp.clamp(down[0] * x + down[1] * y + down[2], 0.0, float(last_row))
-    left = int(u)
-    top = int(v)
-    right = wp.min(left + 1, last_column)
-    bottom = wp.min(top + 1, last_row)
-    s = u - float(left)
-    t = v - float(top)
-    upper = vec3_from_bytes(background.photo[top, left]) * (1.0 - s) + vec3_from_bytes(background.photo[top, right]) * s
-    lower = vec3_from_bytes(background.photo[bottom, left]) * (1.0 - s) + vec3_from_bytes(background.photo[bottom, right]) * s
-    return upper * (1.0 - t) + lower * t
-
-
-@no_type_check
-@wp.func
-def behind(background: Background, decode: wp.array(dtype=wp.float32), frame: wp.int32, x: wp.int32, y: wp.int32):
-    """Linear light of the background in a pixel: the mean over the moments of its samples, or at the frame's own where there is no other."""
-    moments = background.photo_from_pixel.shape[0]
-    levels = background_at(background, 0, frame, float(x), float(y))
-    if moments > 1:
-        levels = wp.vec3(0.0, 0.0, 0.0)
-        for moment in range(1, moments):
-            levels += background_at(background, moment, frame, float(x), float(y))
-        levels = levels / float(moments - 1)
-    return linear_from_levels(decode, levels)
+@wp.func_native("""
+    const int piece = 64, width = photo.shape[1], height = photo.shape[0], moments = maps.shape[0];
+    const float steps = 16.0f / (moments > 1 ? moments - 1 : 1), last_u = width - 1, last_v = height - 1;
+    float* out = (float*)radiance.data + 3 * (((size_t)frame * radiance.shape[1] + y) * radiance.shape[2]);
+    for (int begin = first; begin < last; begin += piece) {
+        const int count = last - begin < piece ? last - begin : piece;
+        float red[piece], green[piece], blue[piece];
+        for (int i = 0; i < count; ++i)
+            red[i] = green[i] = blue[i] = 0.0f;
+        for (int moment = moments > 1 ? 1 : 0; moment < moments; ++moment) {
+            const float* map = (const float*)maps.data + 6 * ((size_t)moment * maps.shape[1] + frame);
+            const float across = map[1] * y + map[2], down = map[4] * y + map[5];
+            #pragma clang loop vectorize(assume_safety)
+            for (int i = 0; i < count; ++i) {
+                float u = map[0] * (float)(begin + i) + across, v = map[3] * (float)(begin + i) + down;
+                u = u > 0.0f ? (u < last_u ? u : last_u) : 0.0f;
+                v = v > 0.0f ? (v < last_v ? v : last_v) : 0.0f;
+                const int left = (int)u, top = (int)v;
+                const float s = u - (float)left, t = v - (float)top;
+                const int right = left + (left + 1 < width), below = top + (top + 1 < height);
+                const unsigned int a = photo.data[top * width + left], b = photo.data[top * width + right];
+                const unsigned int c = photo.data[below * width + left], d = photo.data[below * width + right];
+                const float share_a = (1.0f - s) * (1.0f - t), share_b = s * (1.0f - t), share_c = (1.0f - s) * t, share_d = s * t;
+                red[i] += (float)(int)(a & 255u) * share_a + (float)(int)(b & 255u) * share_b + (float)(int)(c & 255u) * share_c + (float)(int)(d & 255u) * share_d;
+                green[i] += (float)(int)(a >> 8 & 255u) * share_a + (float)(int)(b >> 8 & 255u) * share_b
+                    + (float)(int)(c >> 8 & 255u) * share_c + (float)(int)(d >> 8 & 255u) * share_d;
+                blue[i] += (float)(int)(a >> 16 & 255u) * share_a + (float)(int)(b >> 16 & 255u) * share_b
+                    + (float)(int)(c >> 16 & 255u) * share_c + (float)(int)(d >> 16 & 255u) * share_d;
+            }
+        }
+        #pragma clang loop vectorize(assume_safety)
+        for (int i = 0; i < count; ++i) {
+            out[3 * (begin + i)] = decode.data[(int)(red[i] * steps + 0.5f)];
+            out[3 * (begin + i) + 1] = decode.data[(int)(green[i] * steps + 0.5f)];
+            out[3 * (begin + i) + 2] = decode.data[(int)(blue[i] * steps + 0.5f)];
+        }
+    }
+""")
+def background_row(
+    photo: wp.array2d(dtype=wp.uint32),
+    maps: wp.array3d(dtype=wp.vec3),
+    decode: wp.array(dtype=wp.float32),
+    frame: wp.int32,
+    y: wp.int32,
+    first: wp.int32,
+    last: wp.int32,
+    radiance: wp.array3d(dtype=wp.vec3),
+):
+    """Linear light of the photo in a row's pixels from `first` to before `last`: bilinear, edge pixels repeated; the mean level over the moments of the
+    samples, or that at the frame's own where there is no other. In C++, because Warp's own loops are not vectorised."""
 
 
 @no_type_check
@@ -135,7 +147,9 @@ def resolve(
     moving = seen.screen.shape[0] > 1
     count = seen.samples.shape[3]
     inside_y = y >= seen.boxes[frame, 1] and y <= -seen.boxes[frame, 3]
-    for x in range(piece * columns, wp.min((piece + 1) * columns, radiance.shape[2])):
+    end = wp.min((piece + 1) * columns, radiance.shape[2])
+    background_row(background.photo, background.photo_from_pixel, decode, frame, y, piece * columns, end, radiance)
+    for x in range(piece * columns, end):
         depth = wp.float32(0.0)
         part = wp.uint8(0)
         covered = wp.float32(0.0)
@@ -177,9 +191,8 @@ def resolve(
                 covered = covered / float(count)
         depths[frame, y, x] = depth
         parts[frame, y, x] = part
-        if covered < 1.0:
-            linear += behind(background, decode, frame, x, y) * (1.0 - covered)
-        radiance[frame, y, x] = linear
+        if covered > 0.0:
+            radiance[frame, y, x] = linear + radiance[frame, y, x] * (1.0 - covered)
 
 
 @no_type_check

@@ -3,10 +3,13 @@
     light ──> defocus ──> exposure, noise, sRGB ──> spectrum and sharpening of the luma ──> bytes ──> JPEG and back
 
 The same clip gives the same bits, alone or in any order, on the CPU and on CUDA: noise is a hash of (seed, sequence, frame, pixel).
-Light beyond white is cut off hard: a full well is hard, and photographs behind the hand have been through a camera's curve already.
+Photographs behind the hand have been exposed once already, their whites are white: a brighter exposure presses highlights together instead of cutting them
+off, so that what was below white stays below it (`shoulder`). What is brighter than a photo can hold, as gloss is, becomes white.
 """
 
 import io
+from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import warp as wp
@@ -17,7 +20,7 @@ from scipy.special import ive
 
 from seqgen.render import sensor_kernels
 from seqgen.render.device import Workspace
-from seqgen.render.noise_kernels import normal_quantiles, stream_key
+from seqgen.render.noise_kernels import stream_key
 from seqgen.render.spectrum import amplitude_change, amplitude_gain
 from seqgen.scene.sensor import Sensor
 from seqgen.srgb import linear_from_srgb, srgb_from_linear
@@ -26,6 +29,7 @@ Array = np.ndarray
 CONCERN = 0  # of the noise; the depth sensor has another
 SHARP_PX = 0.3  # a blur below this cannot be seen
 MAX_TAP_VARIANCE = 4.0  # of the Gaussian that seven taps are cut from: enough for a blur of MAX_DEFOCUS_PX
+KNEE = 0.6  # light below stays in proportion however bright the exposure: most skin does
 
 
 class Developer:
@@ -35,8 +39,6 @@ class Developer:
         self._space = Workspace(device)
         starts, thresholds = level_tables()
         self._levels = self._space.give(starts, np.uint8, wp.uint8), self._space.give(thresholds, np.float32, wp.float32)
-        self._curve = self._space.give(srgb_chords(), np.float32, wp.vec2)
-        self._quantiles = self._space.give(normal_quantiles(), np.float32, wp.float32)
 
     def develop(self, radiance: Float32[Array, "frames height width 3"], sensor: Sensor, *, seed: int, sequence: int) -> UInt8[Array, "frames height width 3"]:
         """sRGB bytes of linear light."""
@@ -56,21 +58,61 @@ class Developer:
         """Blurred light, or the same where the blur cannot be seen."""
         if sigma_px < SHARP_PX:
             return light
-        taps = wp.vec4(*map(float, gaussian_taps(sigma_px)))
-        half, whole = (self._space.buffer(name, light.shape, wp.vec3) for name in ("half blurred", "blurred"))
-        self._space.launch_rows(sensor_kernels.blur_rows, light.shape, light, taps, half)
-        self._space.launch_rows(sensor_kernels.blur_columns, light.shape, half, taps, whole)
-        return whole
+        blurred = self._space.buffer("blurred", light.shape, wp.vec3)
+        self._space.launch_rows(sensor_kernels.blur, light.shape, light, wp.vec4(*map(float, gaussian_taps(sigma_px))), blurred)
+        return blurred
 
     def _expose(self, light: wp.array, sensor: Sensor, key: int) -> tuple[wp.array, wp.array]:
         """sRGB levels with noise, and their luma."""
-        bins = sensor_kernels.BINS
+        scale = noise_scale(sensor, white=max(1.0, float(sensor.gains.max())))
         exposure = sensor_kernels.Exposure()
-        exposure.gains = wp.vec3(*(float(gain) * bins for gain in sensor.gains))
-        exposure.shot, exposure.read, exposure.key = bins / sensor.electrons, (bins * sensor.read_electrons / sensor.electrons) ** 2, key
-        levels, lumas = self._space.buffer("levels", light.shape, wp.vec3), self._space.buffer("lumas", light.shape, wp.float32)
-        self._space.launch_rows(sensor_kernels.expose, light.shape, light, exposure, self._curve, self._quantiles, levels, lumas)
+        exposure.gains, exposure.dark = wp.vec3(*(float(gain) * scale.steps**2 for gain in sensor.gains)), scale.dark * scale.steps**2
+        exposure.noise = scale.spread * scale.steps / sqrt(sensor_kernels.BYTES_VARIANCE)
+        exposure.black, exposure.key = scale.black * scale.steps + exposure.noise * sensor_kernels.BYTES_MEAN, key
+        curve = self._space.give(camera_curve(scale), np.float32, wp.float32)
+        levels, lumas = self._space.buffer("levels", light.shape, wp.vec3ub), self._space.buffer("lumas", light.shape, wp.float32)
+        self._space.launch_rows(sensor_kernels.expose, light.shape, light, exposure, curve, levels, lumas)
         return levels, lumas
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """A scale on which a sensor's noise is the same for all light: Anscombe's root (Biometrika 1948; with read noise, Murtagh, Starck & Bijaoui 1995).
+
+    dark     light that gives as much noise as there is without light; place = sqrt(light + dark) + spread * normal
+    spread   standard deviation of the noise
+    black    the place that stands for no light: light = place^2 - black^2, whose mean is the light itself
+    white    the light that is white
+    steps    of the curve's table in a unit of place
+    """
+
+    dark: float
+    spread: float
+    black: float
+    white: float
+    steps: float
+
+
+def noise_scale(sensor: Sensor, *, white: float) -> NoiseScale:
+    """The square of a place has mean light + dark + spread^2, variance 4 (light + dark) spread^2 + 2 spread^4: that must be (light + read_electrons^2 /
+    electrons) / electrons."""
+    spread = 0.5 / sqrt(sensor.electrons)
+    dark = max(sensor.read_electrons**2 / sensor.electrons - spread**2 / 2, 0.0)
+    black = sqrt(dark + spread**2)
+    return NoiseScale(dark, spread, black, white, sensor_kernels.STEPS / (sqrt(white + black**2) - black))
+
+
+def camera_curve(scale: NoiseScale) -> Float32[Array, "steps"]:
+    """The level, 0..255 with fractions, in the middle of each step between black and white; off by less than 0.1 from one end of a step to the other's."""
+    place = scale.black + (np.arange(sensor_kernels.STEPS) + 0.5) / scale.steps
+    return (255 * srgb_from_linear(shoulder(place**2 - scale.black**2, scale.white))).astype(np.float32)
+
+
+def shoulder(light: Float[Array, "*any"], white: float) -> Float[Array, "*any"]:
+    """Light 0..white pressed into 0..1: in proportion up to KNEE, then ever more slowly, and smoothly, so that white is 1. Nothing changes where white is 1."""
+    power = (white - KNEE) / (1 - KNEE)
+    above = np.clip((light - KNEE) / (white - KNEE), 0.0, 1.0)
+    return np.where(light < KNEE, light, 1 - (1 - KNEE) * (1 - above) ** power)
 
 
 def gaussian_taps(sigma_px: float) -> Float[Array, "4"]:
@@ -91,14 +133,6 @@ def level_tables() -> tuple[UInt8[Array, "bins"], Float32[Array, "256"]]:
     thresholds = np.append(np.where(rounded < exact, np.nextafter(rounded, np.float32(2)), rounded), np.float32(np.inf))
     starts = np.searchsorted(thresholds, np.arange(sensor_kernels.BINS + 1, dtype=np.float32) / sensor_kernels.BINS, side="right")
     return starts.astype(np.uint8), thresholds
-
-
-def srgb_chords() -> Float32[Array, "bins 2"]:
-    """Offset and slope, in levels, of a straight line over each bin of light, the place being counted in bins."""
-    place = np.arange(sensor_kernels.BINS + 1)
-    levels = 255 * srgb_from_linear(place / sensor_kernels.BINS)
-    slopes = np.append(np.diff(levels), 0.0)
-    return np.stack([levels - slopes * place, slopes], 1).astype(np.float32)
 
 
 def recompress(rgb: UInt8[Array, "frames height width 3"], quality: int) -> UInt8[Array, "frames height width 3"]:

@@ -13,11 +13,8 @@ from seqgen.scene.scene import TERMINATOR
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
-STEPS = 16  # entries of the decoding table for each sRGB level
-
 
 _EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
-_STEPS = wp.constant(float(STEPS))
 _TERMINATOR = wp.constant(TERMINATOR)
 _SHADOW_BIAS_M = wp.constant(SHADOW_BIAS_M)
 _SHADOW_OFFSET_M = wp.constant(SHADOW_OFFSET_M)
@@ -82,19 +79,6 @@ class Light:
 
 @no_type_check
 @wp.func
-def linear_from_level(decode: wp.array(dtype=wp.float32), level: wp.float32):
-    """Linear light of an sRGB level 0..255, to a thirty-second of a level."""
-    return decode[int(level * _STEPS + 0.5)]
-
-
-@no_type_check
-@wp.func
-def linear_from_levels(decode: wp.array(dtype=wp.float32), levels: wp.vec3):
-    return wp.vec3(linear_from_level(decode, levels[0]), linear_from_level(decode, levels[1]), linear_from_level(decode, levels[2]))
-
-
-@no_type_check
-@wp.func
 def fraction(x: wp.float32):
     """x less the whole number below it. Not `wp.floor`: that is a call of the C library, three times as slow as all the rest of a lookup."""
     f = x - float(int(x))
@@ -115,12 +99,6 @@ def neighbours(place: wp.float32, size: wp.int32):
     if after >= size:
         after = 0
     return before, after, share
-
-
-@no_type_check
-@wp.func
-def vec4_from_bytes(p: wp.vec4ub):
-    return wp.vec4(float(p[0]), float(p[1]), float(p[2]), float(p[3]))
 
 
 @no_type_check

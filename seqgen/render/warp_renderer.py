@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import warp as wp
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8, UInt32
 
 from seqgen.render import raster_kernels, resolve_kernels, shade_kernels
 from seqgen.render.device import Workspace
@@ -161,10 +161,11 @@ class WarpRenderer:
         return keys
 
     def _give_background(self, scene: Scene) -> StructInstance:
+        photo, maps = shown_part(scene.background.photo, photo_at_moments(scene), scene.camera.size)
         return _record(
             resolve_kernels.Background,
-            photo=self._space.give(scene.background.photo, np.uint8, wp.vec3ub),
-            photo_from_pixel=self._space.give(photo_at_moments(scene), np.float32, wp.vec3),
+            photo=self._space.give(photo, np.uint32, wp.uint32),
+            photo_from_pixel=self._space.give(maps, np.float32, wp.vec3),
             next_from_pixel=self._space.give(next_from_pixel(scene.background), np.float32, wp.vec3),
         )
 
@@ -198,6 +199,21 @@ def photo_at_moments(scene: Scene) -> Float32[Array, "moments frames 2 3"]:
     return np.concatenate([maps[None], moving.astype(np.float32)])
 
 
+def shown_part(
+    photo: UInt8[Array, "height width 3"], maps: Float32[Array, "moments frames 2 3"], size: tuple[int, int]
+) -> tuple[UInt32[Array, "rows columns"], Float32[Array, "moments frames 2 3"]]:
+    """The part of a photo that a clip shows, a word a texel, and the maps into it."""
+    corners = np.array([[x, y, 1.0] for x in (0, size[0] - 1) for y in (0, size[1] - 1)]).T
+    places = maps.astype(float) @ corners
+    last = np.array(photo.shape[1::-1]) - 1
+    low, high = (np.clip(np.floor(place), 0, last).astype(int) for place in (places.min((0, 1, 3)) - 1, places.max((0, 1, 3)) + 2))
+    part = np.zeros((*(high - low + 1)[::-1], 4), np.uint8)
+    part[..., :3] = photo[low[1] : high[1] + 1, low[0] : high[0] + 1]
+    moved = maps.astype(float)
+    moved[..., 2] -= low
+    return part.view(np.uint32)[..., 0], moved.astype(np.float32)
+
+
 def next_from_pixel(background: Background) -> Float64[Array, "frames 2 3"]:
     """How far what is seen at (x, y, 1) moves until the next frame: in the last not at all."""
     maps = np.concatenate([background.photo_from_pixel.astype(float), np.zeros((len(background.photo_from_pixel), 1, 3))], 1)
@@ -209,7 +225,7 @@ def next_from_pixel(background: Background) -> Float64[Array, "frames 2 3"]:
 
 def _decoding_table() -> Float32[Array, "entries"]:
     """Linear light of sixteenths of sRGB levels: what the kernels have instead of `pow`."""
-    return linear_from_srgb(np.arange(255 * shade_kernels.STEPS + 1) / (255.0 * shade_kernels.STEPS)).astype(np.float32)
+    return linear_from_srgb(np.arange(255 * 16 + 2) / (255.0 * 16)).astype(np.float32)
 
 
 def _record(kind: Any, **fields: Any) -> StructInstance:

@@ -35,8 +35,8 @@ class SensorConfig(Section):
     read_electrons: interval(0.0, 100.0) = (1.0, 4.0)
     """standard deviation of the read noise, electrons, least and most"""
     sharpening: float = Field(0.8, ge=0, le=3)
-    """most sharpening: by what share the finest detail is raised"""
-    jpeg: float = Field(0.4, ge=0, le=1)
+    """most sharpening: by what share the finest detail is raised; less the fewer the electrons are, as cameras do, or it would be the noise"""
+    jpeg: float = Field(0.25, ge=0, le=1)
     """share of clips that the camera has compressed (JPEG, 4:2:0)"""
     jpeg_quality: interval(1.0, 100.0) = (50.0, 95.0)
     """quality of that JPEG, least and most"""
@@ -93,7 +93,7 @@ def draw_sensor(config: SensorConfig, *, rng: np.random.Generator) -> Sensor:
         gains=(2.0 ** (config.exposure_ev * normal[1]) * balance).astype(np.float32),
         electrons=float(np.exp(fewest + uniform[0] * (most - fewest))),
         read_electrons=_between(config.read_electrons, uniform[1]),
-        sharpening=float(config.sharpening * uniform[2]),
+        sharpening=float(config.sharpening * uniform[2] * (0.3 + 0.7 * uniform[0])),
         tilt=float(config.spectrum * normal[4]),
         bend=float(config.spectrum / 5 * normal[5]),
         jpeg_quality=round(_between(config.jpeg_quality, uniform[4])) if uniform[3] < config.jpeg else 0,

@@ -17,9 +17,9 @@ from seqgen.camera import Camera
 from seqgen.config import Section
 from seqgen.errors import UserError
 from seqgen.hand.model import HandModel, rest_joints_m
-from seqgen.scene.arm.posture import HeldArm, Lengths, Ways, choose_way, draw_ways
-from seqgen.scene.arm.sleeve import Sleeve, draw_sleeve, sleeve_rings
-from seqgen.scene.arm.tube import capped, tube
+from seqgen.scene.arm.posture import WIDENING, HeldArm, Lengths, Ways, choose_way, draw_ways, wrist_towards
+from seqgen.scene.arm.sleeve import WIDEST, Sleeve, draw_sleeve, sleeve_rings
+from seqgen.scene.arm.tube import capped, ring_normals, tube
 from seqgen.scene.arm.wrist import oriented_loop
 from seqgen.scene.scene import Material, Surface, join_surfaces, single_part_surface
 from seqgen.scene.surface import corners_of_vertex, vertex_normals
@@ -31,13 +31,16 @@ Array = np.ndarray
 # flexed forearm 310 mm, flexed biceps 358 mm. Our hands measure 1.77 times the palm (wrist to middle MCP); muscles at rest are some 7 % thinner.
 FOREARM, UPPER_ARM = 268 / 194 * 1.77, 364 / 194 * 1.77 * 1.3  # in palms; the upper arm goes on into the shoulder, so that it ends farther away
 FOREARM_GIRTH, BUILD = 0.93 * 310 / 176, (0.09, 0.2)  # in wrists; how builds differ: standard deviation, most
-WRIST_ARC, ELBOW_ARC, BLEND = 2.2, 4.8, 1.6  # in radii of the wrist: tighter arcs would fold the skin on their inner side
-# Along the line, in forearms: how much of the growth of the girth is reached, and how much of the wrist's flatness is left.
-GROWTH = PchipInterpolator([0.0, 0.14, 0.35, 0.58, 0.74, 0.9, 1.0, 1.15, 1.6, 3.0], [0.0, 0.02, 0.36, 0.88, 1.0, 0.9, 0.82, 0.92, 1.2, 1.3])
-FLATNESS = PchipInterpolator([0.0, 0.14, 0.58, 1.0, 1.4, 3.0], [1.0, 0.95, 0.55, 0.35, 0.1, 0.1])
-BARE_RINGS, SLEEVED_RINGS = (7, 4, 7, 3), 11  # (through the wrist, to the elbow, through it, to the end), beside ring 0; those of an arm that ends in a sleeve
+WRIST_ARC, ELBOW_ARC, BLEND = 2.4, 4.2, 1.6  # in radii of the wrist: tighter arcs would fold the skin on their inner side
+# Along the line, in forearms, by eye: how much of the growth of the girth is reached (least at the narrow of the wrist, most at the muscles' belly), and how
+# many times as broad as thick the arm is (an oval at the wrist).
+SHARES = np.linspace(0, 3, 121)
+GROWTH = PchipInterpolator([0.0, 0.12, 0.22, 0.45, 0.6, 0.72, 0.86, 1.0, 1.15, 1.6, 3.0], [0.0, -0.08, -0.02, 0.52, 0.86, 1.0, 0.94, 0.8, 0.85, 1.15, 1.3])(SHARES)
+FLATNESS = PchipInterpolator([0.0, 0.1, 0.3, 0.6, 1.0, 1.4, 3.0], [1.3, 1.45, 1.4, 1.25, 1.15, 1.03, 1.03])(SHARES)
+OLECRANON, OLECRANON_ARC = 0.36, 0.2  # the elbow's point when it is bent at a right angle: height in radii of the wrist; width in arcs of the elbow
+BARE_RINGS, SLEEVED_RINGS = (5, 4, 5, 3), 7  # (through the wrist, to the elbow, through it, to the end), beside ring 0; those of an arm that ends in a sleeve
 TEXTURE_M, TEXTURE_ROWS = 0.45, (0.004, 0.996)  # length of arm that the skin's picture shows, and which of its rows, so that it does not repeat
-JUDGED_POINTS, JUDGED_FRAMES, JUDGED_VERTICES = 14, 4, 7  # of the line and of the clip; every how many of the hand's vertices
+JUDGED_POINTS, JUDGED_FRAMES, JUDGED_VERTICES = 8, 3, 32  # of the line and of the clip; every how many of the hand's vertices
 PALM_JOINTS, PALM_VERTICES = (0, 5, 9, 17), 100  # joints that the hand frame is made of; how many vertices tell where they are
 STEEPEST = 0.6  # of the normal's part along the arm, at the loop
 
@@ -57,6 +60,7 @@ class Arm:
     ways: Ways
     sleeve: Sleeve | None
     viewpoint: Viewpoint
+    forearm_in_hand: Float[Array, "frames 3"] | None = None  # towards the elbow, where the view says so: then no wrist bend is drawn
 
 
 @dataclass(frozen=True)
@@ -76,33 +80,28 @@ class ArmTemplate:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the posed hand says of its arm, the same in all frames: half breadth and thickness of the wrist, the lengths of its line, its girth."""
+    """What the posed hand says of its arm, the same in all frames: the radius of a round wrist as thick as this one, the lengths of its line, its girth."""
 
-    half_axes_m: Float[Array, "2"]
+    radius_m: float
     forearm_m: float
     lengths: Lengths
     girth: float
 
-    @property
-    def radius_m(self) -> float:
-        """Of a round wrist as thick as this one."""
-        return float(np.sqrt(self.half_axes_m.prod()))
-
     def half_axes(self, along_m: Float[Array, "rings"]) -> Float[Array, "rings 2"]:
-        """Half breadth and thickness of the arm at these distances along its line."""
-        share = np.clip(along_m / self.forearm_m, 0.0, 3.0)
-        radius = self.radius_m * (1 + (self.girth - 1) * GROWTH(share))
-        flatness = (self.half_axes_m[0] / self.half_axes_m[1]) ** (0.5 * FLATNESS(share))
+        """Half breadth and thickness of the arm at these distances along its line; beyond its own length it widens into the torso."""
+        share = along_m / self.forearm_m
+        growth, flatness = np.interp(share, SHARES, GROWTH), np.sqrt(np.interp(share, SHARES, FLATNESS))
+        radius = self.radius_m * (1 + (self.girth - 1) * growth) + WIDENING * np.maximum(along_m - self.lengths.end_m, 0.0)
         return np.stack([radius * flatness, radius / flatness], 1)
 
 
-def draw_arm(config: ArmConfig, *, frames: int, fps: float, viewpoint: Viewpoint, rng: np.random.Generator) -> Arm | None:
-    """The arm of a clip; None where there is none."""
+def draw_arm(config: ArmConfig, *, frames: int, fps: float, viewpoint: Viewpoint, rng: np.random.Generator, forearm_in_hand: Float[Array, "frames 3"] | None = None) -> Arm | None:
+    """The arm of a clip; None where there is none. `forearm_in_hand`: the way to the elbow in the hand's frame, unit vectors, where the view knows it."""
     spread, most = BUILD
     girth = FOREARM_GIRTH + float(np.clip(rng.normal(0, spread), -most, most))
     ways = draw_ways(frames=frames, fps=fps, rng=rng)
     sleeved, sleeve = rng.random() < config.sleeve, draw_sleeve(rng)
-    return Arm(girth, ways, sleeve if sleeved else None, viewpoint) if config.kind == "drawn" else None
+    return Arm(girth, ways, sleeve if sleeved else None, viewpoint, forearm_in_hand) if config.kind == "drawn" else None
 
 
 def arm_template(model: HandModel) -> ArmTemplate:
@@ -133,50 +132,62 @@ def arm_surface(
     camera_from_arm, palm_m = _arm_frames(template, hand_vertices_m)
     rim_m, rim_normals = hand_vertices_m[:, template.loop], hand_normals[:, template.loop]
     origin_m = rim_m.mean(1, dtype=float)
-    rim = np.matmul(rim_m - origin_m[:, None], camera_from_arm)
+    rim = np.matmul(rim_m - origin_m[:, None], camera_from_arm).mean(0)
     sizes = _sizes(rim, palm_m, arm.girth)
-    held = _hold(arm, sizes, camera_from_arm, origin_m, hand_vertices_m, camera)
+    held = _hold(template, arm, sizes, camera_from_arm, origin_m, hand_vertices_m, camera)
     along_m = _bare_stations(held.lengths) if arm.sleeve is None else arm.sleeve.covered_from_m(sizes.forearm_m) * np.linspace(0, 1, SLEEVED_RINGS) ** 1.5
-    offsets_m = _skin_offsets(template, sizes, rim, np.matmul(rim_normals, camera_from_arm), along_m)
+    offsets_m = _skin_offsets(template, sizes, rim, np.matmul(rim_normals, camera_from_arm).mean(0), along_m)
+    offsets_m = offsets_m * (1 + _olecranon(held, along_m, template.angles()) * sizes.radius_m / np.linalg.norm(offsets_m, axis=-1))[..., None]
+    slopes = ring_normals(offsets_m, along_m)
     if arm.sleeve is None:
-        return _skin_surface(held.carry(offsets_m, along_m), rim_m, rim_normals, along_m, skin)
-    rings = sleeve_rings(arm.sleeve, sizes.half_axes, sizes.forearm_m, held.lengths, template.angles(), _widest(rim, sizes))
-    sleeve_offsets = np.broadcast_to(rings.offsets_m, (len(rim), *rings.offsets_m.shape))
-    points = held.carry(np.concatenate([offsets_m, sleeve_offsets], 1), np.concatenate([along_m, rings.along_m]))
-    bare = _skin_surface(points[:, : len(along_m)], rim_m, rim_normals, along_m, skin)
-    return join_surfaces([bare, rings.surface(points[:, len(along_m) :], cloth)])
+        return _skin_surface(*held.carry(offsets_m, slopes, along_m), rim_m, rim_normals, along_m, skin)
+    rings, bare = sleeve_rings(arm.sleeve, sizes.half_axes, sizes.forearm_m, held.lengths, template.angles(), _widest(rim, sizes)), len(along_m)
+    both = [np.concatenate(pair) for pair in ((offsets_m, rings.offsets_m), (slopes, ring_normals(rings.offsets_m, rings.along_m)), (along_m, rings.along_m))]
+    points, normals = held.carry(*both)
+    arm_in_it = _skin_surface(points[:, :bare], normals[:, :bare], rim_m, rim_normals, along_m, skin)
+    return join_surfaces([arm_in_it, rings.surface(points[:, bare:], normals[:, bare:], cloth)])
 
 
-def _skin_surface(points_m: Array, rim_m: Array, rim_normals: Array, along_m: Array, skin: Material) -> Surface:
+def _skin_surface(points_m: Array, ring_normals: Array, rim_m: Array, rim_normals: Array, along_m: Array, skin: Material) -> Surface:
     """The bare part: rings whose first is the hand's to the bit, normals and all, so that there is no seam."""
-    vertices_m, normals = capped(points_m, closed_start=False)
+    vertices_m, normals = capped(points_m, ring_normals, closed_start=False)
     vertices_m[:, : rim_m.shape[1]], normals[:, : rim_m.shape[1]] = rim_m, rim_normals
     topology = tube(len(along_m), rim_m.shape[1], closed_start=False)
     return single_part_surface(vertices_m, normals, topology.faces, topology.corner_uv(np.clip(along_m / TEXTURE_M, *TEXTURE_ROWS)), skin, PART_ARM)
 
 
-def _skin_offsets(template: ArmTemplate, sizes: Sizes, rim: Array, rim_normals: Array, along_m: Array) -> Float[Array, "frames rings loop 3"]:
+def _skin_offsets(template: ArmTemplate, sizes: Sizes, rim: Array, rim_normals: Array, along_m: Array) -> Float[Array, "rings loop 3"]:
     """Rings in the arm frame: ellipses, and what the loop and its slope differ from them, fading out as a cubic that ends flat."""
     angles, half_axes = template.angles(), sizes.half_axes(along_m)
     ellipses = np.stack([half_axes[:, :1] * np.cos(angles), np.zeros((len(along_m), len(angles))), half_axes[:, 1:] * np.sin(angles)], -1)
-    lean = np.clip(rim_normals[..., 1:2], -STEEPEST, STEEPEST)
+    lean = np.clip(rim_normals[:, 1:2], -STEEPEST, STEEPEST)
     slopes = -rim_normals * [1.0, 0.0, 1.0] * lean / (1 - lean**2)
     length_m = BLEND * sizes.radius_m
     t = np.clip(along_m / length_m, 0.0, 1.0)[:, None, None]
-    return ellipses + (1 - t) ** 2 * ((1 + 2 * t) * (rim - ellipses[0])[:, None] + t * length_m * slopes[:, None])
+    return ellipses + (1 - t) ** 2 * ((1 + 2 * t) * (rim - ellipses[0]) + t * length_m * slopes)
 
 
-def _hold(arm: Arm, sizes: Sizes, camera_from_arm: Array, origin_m: Array, hand_vertices_m: Array, camera: Camera) -> HeldArm:
-    """The arm held in the way that suits the camera, judged in a few frames and by a part of the hand."""
-    lengths = sizes.lengths
-    along_m = np.linspace(lengths.wrist_m, lengths.end_m, JUDGED_POINTS)
-    radii_m = sizes.half_axes(along_m).max(1) + (0.0 if arm.sleeve is None else arm.sleeve.room_m)
+def _olecranon(held: HeldArm, along_m: Float[Array, "rings"], angles: Float[Array, "loop"]) -> Float[Array, "rings loop"]:
+    """The elbow's point on the outer side of its bend, in radii of the wrist: the more of it the more it is bent, up to a right angle."""
+    start, end = held.lengths.elbow_m
+    x, _, z = held.elbow / max(np.linalg.norm(held.elbow), 1e-9)
+    along = np.exp(-(((along_m - (start + end) / 2) / (OLECRANON_ARC * (end - start))) ** 2))
+    around = np.maximum(z * np.cos(angles) - x * np.sin(angles), 0.0) ** 3
+    return OLECRANON * min(float(np.linalg.norm(held.elbow)) / (np.pi / 2), 1.0) * along[:, None] * around
+
+
+def _hold(template: ArmTemplate, arm: Arm, sizes: Sizes, camera_from_arm: Array, origin_m: Array, hand_vertices_m: Array, camera: Camera) -> HeldArm:
+    """The arm held in the way that suits the camera, judged in a few frames and by a part of the hand, and as long as it takes to leave the picture."""
+    ways, lengths = arm.ways, sizes.lengths
+    if arm.forearm_in_hand is not None:
+        ways = Ways(np.tile(wrist_towards(arm.forearm_in_hand @ template.hand_from_arm), (len(ways.elbow), 1, 1)), ways.elbow)
+    along_m = np.linspace(lengths.wrist_m, lengths.elbow_m[1], JUDGED_POINTS)
+    radii_m = sizes.half_axes(along_m).max(1) * (1.0 if arm.sleeve is None else WIDEST)
     frames = np.unique(np.linspace(0, len(origin_m) - 1, JUDGED_FRAMES).astype(int))
-    ways = Ways(arm.ways.wrist[:, frames], arm.ways.elbow)
-    judged = Camera(camera.kind, camera.intrinsics[frames], camera.size)
-    hand_m = hand_vertices_m[frames, ::JUDGED_VERTICES].astype(float)
-    way = choose_way(ways, lengths, radii_m, along_m, camera_from_arm[frames], origin_m[frames], hand_m, judged, to_shoulder=arm.viewpoint == "egocentric")
-    return HeldArm(lengths, arm.ways.wrist[way], arm.ways.elbow[way], camera_from_arm, origin_m)
+    judged, hand_m = Camera(camera.kind, camera.intrinsics[frames], camera.size), hand_vertices_m[frames, ::JUDGED_VERTICES].astype(float)
+    few = Ways(ways.wrist[:, frames], ways.elbow)
+    way = choose_way(few, lengths, along_m, radii_m, camera_from_arm[frames], origin_m[frames], hand_m, judged, to_shoulder=arm.viewpoint == "egocentric")
+    return HeldArm(lengths, ways.wrist[way], ways.elbow[way], camera_from_arm, origin_m).leaving(float(radii_m[-1]), camera)
 
 
 def _arm_frames(template: ArmTemplate, hand_vertices_m: Array) -> tuple[Float[Array, "frames 3 3"], float]:
@@ -187,17 +198,16 @@ def _arm_frames(template: ArmTemplate, hand_vertices_m: Array) -> tuple[Float[Ar
     return frame.axes @ template.hand_from_arm, float(frame.palm.mean())
 
 
-def _sizes(rim: Float[Array, "frames loop 3"], palm_m: float, girth: float) -> Sizes:
+def _sizes(rim: Float[Array, "loop 3"], palm_m: float, girth: float) -> Sizes:
     """Of an ellipse x, z have mean squares of half its half axes' squares."""
-    half_axes = np.sqrt(2 * (rim[..., ::2] ** 2).mean((0, 1)))
-    radius, forearm = float(np.sqrt(half_axes.prod())), FOREARM * palm_m
+    radius, forearm = float(np.sqrt(np.sqrt(2 * (rim[:, ::2] ** 2).mean(0)).prod())), FOREARM * palm_m
     bend = min(ELBOW_ARC * radius, 0.5 * forearm)
-    return Sizes(half_axes, forearm, Lengths(WRIST_ARC * radius, (forearm - bend / 2, forearm + bend / 2), forearm + UPPER_ARM * palm_m), girth)
+    return Sizes(radius, forearm, Lengths(WRIST_ARC * radius, (forearm - bend / 2, forearm + bend / 2), forearm + UPPER_ARM * palm_m), girth)
 
 
 def _widest(rim: Array, sizes: Sizes) -> float:
-    """How far the loop reaches beyond its ellipse."""
-    return max(0.0, float(np.sqrt(((rim[..., ::2] / sizes.half_axes_m) ** 2).sum(-1).max()) - 1)) * sizes.radius_m
+    """How far the loop reaches beyond the arm's first ellipse."""
+    return max(0.0, float(np.sqrt(((rim[:, ::2] / sizes.half_axes(np.zeros(1))) ** 2).sum(-1).max()) - 1)) * sizes.radius_m
 
 
 def _bare_stations(lengths: Lengths) -> Float[Array, "rings"]:

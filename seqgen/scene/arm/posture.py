@@ -5,7 +5,7 @@ The line leaves along y, turns evenly through the wrist's arc, runs straight, tu
 stretches, and its frames are turned with it, without a choice that could flip.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -27,9 +27,10 @@ ELBOW_RAD = (np.radians(15.0), np.radians(110.0))  # 0 to 145 is possible (Ameri
 PRONATION_RAD = (np.radians(0.0), np.radians(155.0))  # from full supination (same source)
 KEEP_OFF_M = 0.04  # between the arm's skin and the camera
 SHOULDER_M = np.array([0.17, 0.22, -0.12])  # of a right arm, in the frame of a camera at its owner's eyes that looks down a little
-MOST_M = 2.0  # of shoulder and torso that an arm goes on into, beyond the elbow, to leave the picture
+MOST_M = 3.0  # of shoulder and torso that an arm goes on into, beyond the elbow, to leave the picture
 WIDENING = 0.08  # by how much their radius grows along them
 HIDDEN = 0.12  # share of the hand's vertices that an arm may cover
+FEW_WAYS = 4  # are judged before the others
 UPPER_SHARES = np.linspace(0.2, 1.0, 5)  # where the upper arm is judged
 
 
@@ -55,7 +56,7 @@ def draw_ways(*, frames: int, fps: float, rng: np.random.Generator) -> Ways:
     starts = np.stack([rng.normal(*USUAL_FLEXION_RAD, NUM_WAYS), rng.normal(*USUAL_ULNAR_RAD, NUM_WAYS)], 1)
     change = WRIST_SPEED_RAD_S * (frames - 1) / fps * rng.standard_normal(2)
     elbow, pronation = rng.uniform(*ELBOW_RAD, NUM_WAYS), rng.uniform(*PRONATION_RAD, NUM_WAYS)
-    starts, ends = within_limits(starts)[:, None], within_limits(starts + change)[:, None]
+    starts, ends = within_limits(np.stack([starts, starts + change]))[:, :, None]
     flexion, ulnar = np.moveaxis(starts + np.linspace(0, 1, frames)[:, None] * (ends - starts), -1, 0)
     return Ways(
         np.stack([flexion, np.zeros_like(flexion), -ulnar], -1),
@@ -92,6 +93,13 @@ class HeldArm:
         around = offsets_m.shape[1]
         return carried[:, :, :around] + line[:, :, None], carried[:, :, around:]
 
+    def leaving(self, radius_m: float, camera: Camera) -> "HeldArm":
+        """The same arm, so much longer that its end is outside the picture in every frame. `radius_m`: beyond the elbow, from where on it may widen."""
+        points, directions = _carried(self.lengths, self.wrist, self.elbow, np.array(self.lengths.elbow_m[1:]), self.camera_from_arm, self.origin_m)
+        out_m = out_after_m(points[:, 0], directions, radius_m, camera).max()
+        end_m = max(self.lengths.end_m, self.lengths.elbow_m[1] + min(out_m, MOST_M))
+        return replace(self, lengths=replace(self.lengths, end_m=float(end_m)))
+
 
 def wrist_towards(direction: Float[Array, "frames 3"]) -> Float[Array, "frames 3"]:
     """How a wrist turns the line, without twist, into unit vectors of the arm frame."""
@@ -107,7 +115,7 @@ def centreline(lengths: Lengths, wrist: Float[Array, "*ways frames 3"], elbow: F
     beyond = np.maximum(along_m - lengths.elbow_m[1], 0.0)
     y = np.array([0.0, 1.0, 0.0])
     forearm = straight[:, None] * y + np.ptp(lengths.elbow_m) * _arc(elbow, elbow_share) + beyond[:, None] * matrix_from_axis_angle(elbow)[..., None, :, 1]
-    carried = np.einsum("...fij,...pj->...fpi", matrix_from_axis_angle(wrist), forearm)
+    carried = np.matmul(forearm[..., None, :, :], matrix_from_axis_angle(wrist).swapaxes(-1, -2))
     return np.minimum(along_m, 0.0)[:, None] * y + lengths.wrist_m * _arc(wrist, wrist_share) + carried
 
 
@@ -128,7 +136,19 @@ def choose_way(
 
     With `to_shoulder`, of equally good ones the one that ends nearest to where the shoulder of whoever wears the camera is.
     """
-    points, directions = _carried(ways, lengths, along_m, camera_from_arm, origin_m)
+    judged = {"camera_from_arm": camera_from_arm, "origin_m": origin_m, "hand_m": hand_m, "camera": camera, "to_shoulder": to_shoulder}
+    few = len(ways.elbow) if to_shoulder else FEW_WAYS
+    faults = _faults(Ways(ways.wrist[:few], ways.elbow[:few]), lengths, along_m, radii_m, **judged)
+    if few < len(ways.elbow) and faults.min() > 0:  # else one of the first few is as good as can be
+        faults = np.append(faults, _faults(Ways(ways.wrist[few:], ways.elbow[few:]), lengths, along_m, radii_m, **judged))
+    return int(np.argmin(faults))
+
+
+def _faults(
+    ways: Ways, lengths: Lengths, along_m: Array, radii_m: Array, *, camera_from_arm: Array, origin_m: Array, hand_m: Array, camera: Camera, to_shoulder: bool
+) -> Float[Array, "ways"]:
+    """How badly each way suits the camera: 0 for one that could not do better."""
+    points, directions = _carried(lengths, ways.wrist, ways.elbow, along_m, camera_from_arm, origin_m)
     out_m = out_after_m(points[..., -1, :], directions, radii_m[-1], camera).max(1)
     upper_m = lengths.end_m - lengths.elbow_m[1]
     beyond_m = np.clip(out_m, upper_m, MOST_M)[:, None] * UPPER_SHARES
@@ -142,10 +162,8 @@ def choose_way(
         swallows |= np.linalg.norm(points, axis=-1) < radii + KEEP_OFF_M
     returns = seen[..., 1:] & ~seen[..., :-1]
     faults = 4.0 * swallows.any((1, 2)) + 2.0 * (out_m > MOST_M) + (1 + hidden) * (hidden > HIDDEN) + 0.3 * returns.any((1, 2))
-    faults = faults + 0.5 * np.clip(out_m - upper_m, 0.0, 1.0)
-    if to_shoulder:
-        faults = faults + 0.5 * np.minimum(np.linalg.norm(points[:, 0, -1] - SHOULDER_M, axis=-1), 1.0)
-    return int(np.argmin(faults))
+    faults = faults + 0.5 * np.clip(out_m - upper_m, 0.0, 2.0)
+    return faults + 0.5 * np.minimum(np.linalg.norm(points[:, 0, -1] - SHOULDER_M, axis=-1), 1.0) if to_shoulder else faults
 
 
 def out_after_m(start_m: Float[Array, "*ways frames 3"], directions: Float[Array, "*ways frames 3"], radius_m: float, camera: Camera) -> Float[Array, "*ways frames"]:
@@ -159,12 +177,18 @@ def out_after_m(start_m: Float[Array, "*ways frames 3"], directions: Float[Array
     return np.where(outwards > 0, np.maximum(inside, 0.0) / np.maximum(outwards, 1e-9), np.inf).min(-1)
 
 
-def _carried(ways: Ways, lengths: Lengths, along_m: Array, camera_from_arm: Array, origin_m: Array) -> tuple[Float[Array, "*ways frames points 3"], Float[Array, "*ways frames 3"]]:
+def _carried(
+    lengths: Lengths,
+    wrist: Float[Array, "*ways frames 3"],
+    elbow: Float[Array, "*ways 3"],
+    along_m: Float[Array, "points"],
+    camera_from_arm: Float[Array, "frames 3 3"],
+    origin_m: Float[Array, "frames 3"],
+) -> tuple[Float[Array, "*ways frames points 3"], Float[Array, "*ways frames 3"]]:
     """Points of the line, and where it heads beyond the elbow, in the camera frame."""
     arm_from_camera = camera_from_arm.swapaxes(-1, -2)
-    points = np.matmul(centreline(lengths, ways.wrist, ways.elbow, along_m), arm_from_camera) + origin_m[:, None]
-    upper = np.matmul(matrix_from_axis_angle(ways.wrist), matrix_from_axis_angle(ways.elbow)[..., None, :, 1:2])
-    return points, np.matmul(camera_from_arm, upper)[..., 0]
+    line = np.matmul(centreline(lengths, wrist, elbow, np.append(along_m, lengths.elbow_m[1] + np.array([0.0, 1.0]))), arm_from_camera)
+    return line[..., :-2, :] + origin_m[:, None], line[..., -1, :] - line[..., -2, :]
 
 
 def _edges(camera: Camera) -> tuple[Float[Array, "frames 3 4"], Float[Array, "frames 1 4"]]:
@@ -200,6 +224,10 @@ def _shares(lengths: Lengths, along_m: Array) -> tuple[Array, Array]:
 
 def _arc(turn: Float[Array, "*batch 3"], share: Float[Array, "points"]) -> Float[Array, "*batch points 3"]:
     """Points of an arc of length 1 that leaves along y and turns by `turn` (axis times angle, the axis across y), by shares of its length: the integral of the turned y."""
-    half = 0.5 * np.linalg.norm(turn, axis=-1)[..., None] * share / np.pi  # of the angle; numpy's sinc takes multiples of pi
-    aside = 0.5 * share**2 * np.sinc(half) ** 2
-    return np.stack([-turn[..., None, 2] * aside, share * np.sinc(2 * half), turn[..., None, 0] * aside], -1)
+    angle = np.maximum(np.sqrt((turn**2).sum(-1)), 1e-6)[..., None]
+    turned = angle * share
+    points = np.empty((*turned.shape, 3))
+    points[..., 1] = np.sin(turned) / angle
+    aside = (1 - np.cos(turned)) / angle**2
+    points[..., 0], points[..., 2] = -turn[..., 2:] * aside, turn[..., :1] * aside
+    return points

@@ -41,23 +41,23 @@ def tube(rings: int, around: int, *, closed_start: bool) -> Tube:
     return Tube(np.concatenate(faces).astype(np.int32), np.concatenate(rings_of).astype(np.int32), np.concatenate(turns).astype(np.float32))
 
 
-def ring_normals(points_m: Float[Array, "frames rings around 3"]) -> Float[Array, "frames rings around 3"]:
-    """Unit normals outwards: across the way around and the way along, both by central differences (one-sided at the ends)."""
-    around = np.concatenate([points_m[:, :, 1:], points_m[:, :, :1]], 2)
-    around = around - np.concatenate([points_m[:, :, -1:], points_m[:, :, :-1]], 2)
-    along = np.concatenate([points_m[:, 1:], points_m[:, -1:]], 1) - np.concatenate([points_m[:, :1], points_m[:, :-1]], 1)
+def ring_normals(offsets_m: Float[Array, "rings around 3"], along_m: Float[Array, "rings"]) -> Float[Array, "rings around 3"]:
+    """Unit normals outwards of a straight tube along y: across the way around and the way along, both by central differences (one-sided at the ends)."""
+    points_m = offsets_m + along_m[:, None, None] * [0.0, 1.0, 0.0]
+    around = np.roll(points_m, -1, 1) - np.roll(points_m, 1, 1)
+    along = np.concatenate([points_m[1:], points_m[-1:]]) - np.concatenate([points_m[:1], points_m[:-1]])
     (ax, ay, az), (bx, by, bz) = np.moveaxis(around, -1, 0), np.moveaxis(along, -1, 0)
     normals = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
     return normals / np.maximum(np.sqrt((normals**2).sum(-1, keepdims=True)), 1e-12)
 
 
-def capped(points_m: Float[Array, "frames rings around 3"], *, closed_start: bool) -> tuple[Float32[Array, "frames vertices 3"], Float32[Array, "frames vertices 3"]]:
-    """Vertices and normals in the order of `Tube`."""
-    frames = len(points_m)
-    normals = ring_normals(points_m)
+def capped(
+    points: Float[Array, "frames rings around 3"], normals: Float[Array, "frames rings around 3"], *, closed_start: bool
+) -> tuple[Float32[Array, "frames vertices 3"], Float32[Array, "frames vertices 3"]]:
+    """Vertices and normals in the order of `Tube`: those of the rings, and of the caps' middles."""
     ends = [-1, 0] if closed_start else [-1]
-    middles = points_m[:, ends].mean(2)
-    away = np.stack([middles[:, i] - points_m[:, ring].mean(1) for i, ring in enumerate([-2, 1][: len(ends)])], 1)
-    away = away / np.maximum(np.linalg.norm(away, axis=-1, keepdims=True), 1e-12)
-    vertices_m = np.concatenate([points_m.reshape(frames, -1, 3), middles], 1)
+    middles, before = points[:, ends].mean(2), points[:, [-2, 1][: len(ends)]].mean(2)
+    away = (middles - before) / np.maximum(np.linalg.norm(middles - before, axis=-1, keepdims=True), 1e-12)
+    frames = len(points)
+    vertices_m = np.concatenate([points.reshape(frames, -1, 3), middles], 1)
     return vertices_m.astype(np.float32), np.concatenate([normals.reshape(frames, -1, 3), away], 1).astype(np.float32)

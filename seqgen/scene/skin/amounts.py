@@ -70,7 +70,7 @@ def _nails(ita_deg: float, tone: Float[Array, "3"], varnish: float, rng: np.rand
     lunula, edge = rng.uniform(0.04, 0.15) * np.array([0.4, 1.0, 1.0]), rng.uniform(0.0, 0.35) * np.array([0.5, 1.1, 1.2])
     fold, varnished, colour = _blood(0.1) - rng.uniform(0.08, 0.2), rng.random() < varnish, _varnish_colour(rng)
     arch = {"nail_arch": (np.full(3, 0.06), 0.0, 0.35)}
-    nails = arch | {"nails": (bed - 0.04, NAIL_ROUGHNESS - ROUGHNESS, 0.03), "lunula": (lunula, 6.0, 0.0), "free_edge": (edge, 12.0, 0.0), "nail_folds": (fold, 0.0, -0.12)}
+    nails = arch | {"nails": (bed - 0.04, NAIL_ROUGHNESS - ROUGHNESS, 0.03), "lunula": (lunula, 6.0, 0.0), "free_edge": (edge, 12.0, 0.0), "nail_folds": (fold, 0.0, -0.08)}
     if varnished:
         nails |= {"nails": (np.log(colour) - tone, VARNISH_ROUGHNESS - ROUGHNESS, 0.06), "lunula": (NOTHING, 0.0, 0.0), "free_edge": (NOTHING, 0.0, 0.0)}
     return nails

@@ -66,7 +66,7 @@ def palm_lines(sites: Sites, anatomy: Anatomy, rng: np.random.Generator) -> Floa
     deep = _most(_line(flat, _control_points(anatomy, line, rng), sites.spacing_m) for line in PALM_LINES.values())
     faint = veins(sites.points_m[:, [1, 0, 2]], sites.spacing_m, rng)
     fingers = sites.weights[:, 1:].sum(1)
-    return side_patterns(sites)["palm"] * np.maximum(deep * (1 - smoothstep(fingers, 0.5, 0.95)), 0.3 * faint)
+    return side_patterns(sites)["palm"] * np.maximum(deep * (1 - smoothstep(fingers, 0.5, 0.95)), 0.22 * faint)
 
 
 def wrinkles(sites: Sites, anatomy: Anatomy, rng: np.random.Generator) -> Float[Array, "sites"]:
@@ -102,16 +102,18 @@ class _Finger:
 
     def wrinkles(self, rng: np.random.Generator, spacing_m: float) -> Float[Array, "sites"]:
         """Across the backs of the outer joints: lines that bend around the joint's middle, each with its own place, slant, waves, gaps and ends."""
-        lines = []
+        field = np.zeros(len(self.points))
         for joint, reach_m in WRINKLED_M[self.number == 0 :]:
-            across, past = self.offset(joint) @ self.axes[joint][:, 1] / self.half_width, self.past(joint)
-            count = round(2.4 * reach_m / max(WRINKLE_GAP_M, 2.2 * spacing_m))
+            near = np.flatnonzero((self.member > 0) & (np.abs(self.past(joint)) < 2.5 * reach_m))
+            across, past = self.offset(joint)[near] @ self.axes[joint][:, 1] / self.half_width, self.past(joint)[near]
+            count = max(2, round(2.4 * reach_m / max(WRINKLE_GAP_M, 2.2 * spacing_m)))
             places = 1.2 * (2 * (np.arange(count) + rng.uniform(0.1, 0.9, count)) / count - 1)
             for place, depth, slant, middle, half in zip(places, *(rng.uniform(low, high, count) for low, high in WRINKLE_RANGES), strict=True):
                 at = reach_m * (place * (1 - 0.35 * np.minimum(across**2, 1.5)) + slant * across + 0.09 * _waves(across, rng))
                 ends = 1 - smoothstep(np.abs(across - middle), half - 0.2, half + 0.3)
-                lines.append(depth * np.exp(-(place**2)) * ends * smoothstep(_waves(across, rng), -1.4, -0.5) * _crease(past - at, np.zeros(1), spacing_m))
-        return self.member * _most(lines)
+                seen = depth * np.exp(-(place**2)) * ends * smoothstep(_waves(across, rng), -1.4, -0.5)
+                field[near] = np.maximum(field[near], seen * _crease(past - at, np.zeros(1), spacing_m))
+        return self.member * field
 
     def folds(self, wobble: Float[Array, "sites"], spacing_m: float) -> Float[Array, "sites"]:
         """Across the palmar side: at the finger's root and at its joints, where they are double in the middle."""
@@ -129,13 +131,13 @@ class _Finger:
         across = self.offset(2) @ frame[:, 1] / (NAIL_WIDTH * self.half_width)
         grown = (self.along(2) - base) / (NAIL_END - base)
         away = (np.abs(across) ** 2.6 + np.abs(2 * grown - 1) ** 2.8) ** 0.37  # 1 on the plate's outline
-        soft = 0.5 * sites.spacing_m / (NAIL_WIDTH * self.half_width)
+        soft = 0.8 * sites.spacing_m / (NAIL_WIDTH * self.half_width)
         above = smoothstep(sites.normals @ frame[:, 2], 0.2, 0.5) * smoothstep(self.own[:, 2], 0.2, 0.6)
         plate = above * smoothstep(1 - away, -soft, soft)
         lunula = LUNULA[self.number] * plate * smoothstep(1 - ((across / 0.6) ** 2 + ((grown - 0.03) / 0.22) ** 2), -0.5, 0.5)
         edge = plate * smoothstep(grown + 0.1 * across**2, 0.87, 0.96)
         fold = above * np.exp(-0.5 * ((away - 1 - soft) / (0.07 + soft)) ** 2) * smoothstep(0.9 - grown, 0.0, 0.3) * (1 - plate)
-        return {"nails": plate, "nail_arch": plate * np.clip(1 - across**2, 0, 1), "lunula": lunula, "free_edge": edge, "nail_folds": fold}
+        return {"nails": plate, "nail_arch": plate * np.clip(1 - away**2, 0, 1), "lunula": lunula, "free_edge": edge, "nail_folds": fold}
 
 
 def _pads(sites: Sites, anatomy: Anatomy, fingers: list[_Finger]) -> Float[Array, "sites"]:

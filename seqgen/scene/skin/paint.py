@@ -78,7 +78,7 @@ def _joined(arm: Float32[Array, "5 places"], hand: Float32[Array, "5 sites"], wh
     arm = arm.reshape(5, ARM_ROWS, ARM_COLUMNS)
     if not len(where.rim_texels):
         return arm
-    missing = ((where.rim_weights * hand[:, where.rim_texels]).sum(-1) - arm[:, -1])
+    missing = (where.rim_weights * hand[:, where.rim_texels]).sum(-1) - arm[:, -1]
     coarse = missing @ _smoothing()
     return arm + _melting() @ np.stack([coarse, missing - coarse], 1)
 

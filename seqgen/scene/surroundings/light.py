@@ -15,7 +15,7 @@ from pydantic import Field
 from seqgen.config import Section
 from seqgen.geometry import matrix_from_axis_angle
 from seqgen.scene.scene import Background, Light
-from seqgen.scene.surroundings.harmonics import harmonic_radiance, projection_matrix, sphere_points, uniform_ambient
+from seqgen.scene.surroundings.harmonics import harmonic_basis, projection_matrix, sphere_points, uniform_ambient
 from seqgen.srgb import LINEAR_OF_LEVEL
 
 Array = np.ndarray
@@ -24,6 +24,9 @@ MOST_LIGHTS = 3
 CELLS = 32  # the photo is looked at on a grid of so many rows and columns
 SCENE_REFLECTANCE = 0.22  # mean over things seen; a grey card, for which light meters are made, has 0.18
 USUAL_LEVEL = 0.75  # radiance of white matt surfaces that face the camera, on average
+HARDNESS = (0.38, 0.8)  # what the key light gives of all, least and most: with less of it a hand is flat
+CHROMA = 0.5  # share of the photo's differences in colour between its sides that its light has: the rest of the world, not in the picture, mixes in
+TINTS = np.array([0.92, 0.92, 0.75]), np.array([1.3, 1.05, 1.08])  # limits of the light's colour: in colder or greener light skin looks dead
 LEVELS = (0.3, 1.15)  # so that dark skin stays visible in the dark and light skin is not burnt out
 PEAK_LEVEL = 1.3  # of the most brightly lit side: hardly any skin reflects more than 0.7 in any colour, and gloss needs some room
 BLACK = 0.004  # nothing seen is darker
@@ -69,7 +72,7 @@ def draw_light(config: LightConfig, background: Background, *, frames: int, fps:
     count = min(1 + int(draw.count * config.lights), config.lights)
     directions, colours = _directional_lights(_brighter_side(photo) * config.photo, draw, count)
     ambient, tint = _soft_light(photo, config.photo, draw.balance)
-    hardness = 0.3 + 0.5 * draw.hardness if count else 0.0
+    hardness = HARDNESS[0] + (HARDNESS[1] - HARDNESS[0]) * draw.hardness if count else 0.0
     ambient, colours = (1 - hardness) * ambient, hardness * colours * tint
     scale = _scale(ambient, directions, colours, _level(photo, config.photo, draw.level))
     turn = np.radians(TURN_DEG_S) * (frames - 1) / fps * draw.turn
@@ -114,10 +117,12 @@ def _directional_lights(side: Array, draw: LightDraw, count: int) -> tuple[Float
 def _soft_light(photo: Array, share: float, balance: float) -> tuple[Float[Array, "9 3"], Float[Array, "3"]]:
     """Light from all around, of mean 1 apart from its tint, and that tint, which is the photo's in part: photos are white-balanced, and things have colours of their own."""
     ratio = photo[0] / (photo[0] @ LUMINANCE)
-    tint = np.clip(ratio ** (share * (0.2 + 0.6 * balance)), 0.75, 1.3)
+    tint = np.clip(ratio ** (share * (0.15 + 0.5 * balance)), *TINTS)
     sky = uniform_ambient((1.0, 1.0, 1.0))
     sky[2] = -0.25  # without a photo some more light from above
-    return (share * photo / photo[0] + (1 - share) * sky) * tint, tint
+    grey = (photo @ LUMINANCE / (photo[0] @ LUMINANCE))[:, None]
+    around = grey + CHROMA * (photo / photo[0] - grey)
+    return (share * around + (1 - share) * sky) * tint, tint
 
 
 def _level(photo: Array, share: float, deviation: float) -> float:
@@ -128,10 +133,17 @@ def _level(photo: Array, share: float, deviation: float) -> float:
 
 def _scale(ambient: Array, directions: Array, colours: Array, level: float) -> float:
     """What brings the mean luminance of white surfaces that face the camera to `level`, or less where their brightest would pass PEAK_LEVEL."""
-    facing = sphere_points(96)
-    facing = facing[facing[:, 2] < 0]
-    white = np.maximum(harmonic_radiance(ambient, facing), 0.0) + np.einsum("nl,lc->nc", np.maximum(np.einsum("ni,li->nl", facing, directions), 0.0), colours)
+    facing, basis = _facing()
+    white = np.maximum(np.einsum("nk,kc->nc", basis, ambient), 0.0) + np.einsum("nl,lc->nc", np.maximum(np.einsum("ni,li->nl", facing, directions), 0.0), colours)
     return min(level / (white @ LUMINANCE).mean(), PEAK_LEVEL / white.max())
+
+
+@cache
+def _facing() -> tuple[Float[Array, "normals 3"], Float[Array, "normals 9"]]:
+    """Normals towards the camera and the harmonic basis at them."""
+    normals = sphere_points(96)
+    normals = normals[normals[:, 2] < 0]
+    return normals, harmonic_basis(normals)
 
 
 def _still_light(ambient: Array, directions: Array, colours: Array, *, shadows: bool) -> Light:

@@ -15,11 +15,11 @@ from seqgen.scene.things.flesh import PALM_FLESH_M, bone_points, size_of
 from seqgen.skeleton import FINGER_BONES, FINGERS, MCPS, PALM_M
 
 Array = np.ndarray
-PLACES = np.arange(0.3, 1.4, 0.05)  # along the palm from the wrist, the middle knuckle being 1
+PLACES = np.arange(0.45, 1.2, 0.05)  # along the palm from the wrist, the middle knuckle being 1
 ASIDE_M = (-0.012, 0.0, 0.012, 0.024)  # from the middle of the knuckles towards the pinky, away from the thumb
 SHORTER = (1.0, 0.6, 0.36)  # what fingers do not bend around in the drawn length, they may around a shorter one
 HALF_LENGTH_M, RADIUS_M = (0.02, 0.075), (0.006, 0.036)
-TOUCH_M = 0.007  # so near touches: fingers move over the clip
+TOUCH_M = 0.009  # so near touches: fingers move over the clip
 AROUND = np.sin(np.radians(20.0))  # how far on the other side: 110 degrees around from where the thing touches the palm
 HOLDING = 2  # of the four fingers, at least
 SLANT_RAD, SLANT_SPREAD_RAD = np.radians(-15.0), np.radians(10.0)  # of the thing's axis from the knuckles': a grip runs from the index finger to the heel of the hand
@@ -51,10 +51,11 @@ def find_grip(joints_m: Float[Array, "frames 21 3"], rng: np.random.Generator) -
     points, flesh = bone_points(joints, FINGER_BONES)
     p, q = points[:, None, :, 1] - along[:, None], -points[:, None, :, 2] - off
     clear = np.where(q + flesh > 0, (p**2 + q**2 - flesh**2) / (2 * np.maximum(q + flesh, 1e-6)), np.inf).min(0)
+    middle = len(joints) // 2
     for half_length in length * np.array(SHORTER):
-        over = (np.abs(points - across[:, None, None, None])[..., 0] <= half_length + flesh).any(1)[:, None]
-        rooms = np.where(over, clear, np.inf).min(2)
-        held = (rooms >= RADIUS_M[0]) & (rooms <= RADIUS_M[1]) & _embraced(rooms, p[len(p) // 2], q[len(p) // 2], flesh, over)
+        beside = np.abs(points[..., 0] - across[:, None, None]) - half_length
+        rooms = np.where((beside <= flesh).any(1)[:, None], clear, np.inf).min(2)
+        held = (rooms >= RADIUS_M[0]) & (rooms <= RADIUS_M[1]) & _embraced(rooms, p[middle], q[middle], flesh, beside[:, None, middle] <= 0)
         if held.any():
             i, j = np.unravel_index(np.where(held, rooms, 0.0).argmax(), rooms.shape)
             return Grip(slant @ [across[i], along[j], -off], slant @ HAND_FROM_THING, float(rooms[i, j]), float(half_length))
@@ -68,12 +69,12 @@ def _embraced(
     flesh: Float[Array, "points"],
     over: Bool[Array, "columns 1 points"],
 ) -> Bool[Array, "columns places"]:
-    """Whether fingers touch circles of these radii on the side away from the palm."""
+    """Whether fingers pass beyond circles of these radii and come back over them, to touch them on the side away from the palm."""
     radius = np.clip(rooms, *RADIUS_M)[..., None]
     away = np.hypot(p, q - radius)
     touching = over & (away - radius - flesh < TOUCH_M) & (q - radius > AROUND * away)
-    by_finger = touching.reshape(*rooms.shape, -1, len(FINGERS), 3).any((2, 4))
-    return by_finger[..., 1:].sum(2) >= HOLDING
+    touched, passed = (points.reshape(*rooms.shape, -1, len(FINGERS), 3).any((2, 4)) for points in (touching, over & (p > radius)))
+    return (touched & passed)[..., 1:].sum(2) >= HOLDING
 
 
 def wobble(frames: int, fps: float, rng: np.random.Generator) -> tuple[Float[Array, "frames 3 3"], Float[Array, "frames 3"]]:

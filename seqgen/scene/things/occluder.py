@@ -1,7 +1,8 @@
-"""Things in the way: a solid or a user's mesh held in the palm (`grip.py`) or passing between hand and camera (`passing.py`), or a second hand that passes.
+"""Things in the way: a solid or a user's mesh held in the palm (`grip.py`) or between two tips (`pinch.py`), or one that passes between hand and camera, or
+a second hand that passes (`passing.py`).
 
-Where the fingers leave no room for a thing it passes instead; where there is no room before the hand for a second one, a solid passes; and where the hand
-is too near to the camera for that too, there is none.
+Where no fingers bend around a thing it passes instead; where a second hand would come too near to the camera a solid passes; and where the hand itself is
+too near for that, there is none.
 """
 
 from collections.abc import Sequence
@@ -16,26 +17,29 @@ from seqgen.camera import Camera
 from seqgen.config import Section
 from seqgen.geometry import matrix_from_axis_angle
 from seqgen.scene.scene import Material, Surface, single_part_surface
-from seqgen.scene.things.grip import find_grip, wobble
+from seqgen.scene.things.grip import Grip, find_grip, wobble
 from seqgen.scene.things.meshes import MeshRef, load_mesh
-from seqgen.scene.things.passing import NEAREST_M, draw_gap, draw_hand_turning, draw_turning, draw_way, fitting_radius, front_m
+from seqgen.scene.things.passing import NEAREST_M, carried, carried_forearm, draw_gap, draw_hand_turning, draw_turning, draw_way, fitting_radius, front_m, room_behind
 from seqgen.scene.things.pattern import draw_pattern
+from seqgen.scene.things.pinch import find_pinch
 from seqgen.scene.things.solids import SOLID_KINDS, Solid, SolidKind, make_solid
 from seqgen.skeleton import PART_OCCLUDER, hand_frame
 
 Array = np.ndarray
 SIDE_M = (0.03, 0.12)  # longest side of a passing thing, before it is made to fit
 LEAST_RADIUS_M = 0.012  # of the ball around a passing thing; with less room nothing passes
-HAND_DEPTH_M = (0.10, 0.16)  # from its nearest to its deepest point, as it is turned: usually, and at most
+BOXY = 0.85  # half thickness of a box in a grip that a round thing of radius 1 fills: its bevelled edges reach beyond, its faces do not reach it
+THINNER_M = 0.001  # a held thing than its room: the wobble
+HAND_DEPTH_M, HAND_BEFORE_M = 0.16, 0.06  # of a second hand: from its nearest to its deepest point at most, and from its middle to that of the first, usually
+HAND_NEARER, HAND_TRIES = 1.3, 6  # times as near to the camera as the first hand at most, which takes some tries
 HAND_LOOK_M = 0.05  # half of what it hides across its way
-HAND_NEARER = 1.8  # times as near to the camera as the first hand, at most
 
 
 class OccluderConfig(Section):
     share: float = Field(0.3, ge=0, le=1)
     """share of clips with something in the way of the hand"""
     held: float = Field(0.4, ge=0, le=1)
-    """share of those where it is held in the hand, if the fingers leave room; in the others it passes before the hand"""
+    """share of those where it is held, if the fingers bend around a thing or pinch one (about a quarter of hands do); in the others it passes before the hand"""
     hand: float = Field(0.25, ge=0, le=1)
     """share of what passes that is a second hand, if the camera is far enough away"""
     cover: float = Field(0.6, gt=0, le=1)
@@ -46,7 +50,7 @@ class OccluderConfig(Section):
 
 @dataclass(frozen=True)
 class Occluder:
-    """A thing in the camera frame. A second hand has no solid: its surface is that of a posed hand, whose deepest point comes to `back_m`."""
+    """A thing in the camera frame. A second hand has no solid: its surface is that of a posed hand, laid as near as may be before that of the joints `passed_m`."""
 
     kind: str  # of solid, name of mesh, or "hand"
     manner: Literal["held", "passing"]
@@ -54,7 +58,7 @@ class Occluder:
     middles_m: Float[Array, "frames 3"]
     solid: Solid | None = None
     material: Material | None = None
-    back_m: float = np.inf
+    passed_m: Float[Array, "frames 21 3"] | None = None
 
 
 def draw_occluder(
@@ -84,31 +88,36 @@ def occluder_surface(occluder: Occluder) -> Surface:
 
 
 def _hold(thing: MeshRef | SolidKind, joints: Float[Array, "frames 21 3"], fps: float, rng: np.random.Generator) -> Occluder | None:
-    """A thing in the palm, or None where there is no room for it there or before the camera."""
+    """A thing in the palm or between two tips, or None where fingers hold nothing or there is no room before the camera."""
     frame = hand_frame(joints)
     grip = find_grip(np.einsum("tjk,tkf->tjf", joints - frame.wrist[:, None], frame.axes), rng)
-    if grip is None:
+    room = grip or find_pinch(joints, frame, rng)
+    if room is None:
         return None
-    solid, roll = _held_solid(thing, grip.radius_m, grip.half_length_m, rng)
+    solid, roll = _held_solid(thing, room.radius_m - THINNER_M, room.half_length_m, rng)
     turns, shifts = wobble(len(joints), fps, rng)
-    axes = grip.axes @ matrix_from_axis_angle(np.array([0.0, 0.0, roll]))
-    middles = frame.wrist + np.einsum("tij,tj->ti", frame.axes, grip.middle_m(float(np.abs(solid.vertices_m[:, 1]).max())) + shifts)
+    if isinstance(room, Grip):
+        axes, middle = frame.axes @ room.axes, room.middle_m(float(np.abs(solid.vertices_m[:, 1]).max()))
+        middles = frame.wrist + np.einsum("tij,tj->ti", frame.axes, middle + shifts)
+    else:
+        axes, middles = room.axes, room.middles_m
     if middles[:, 2].min() - solid.radius_m() < NEAREST_M:
         return None
-    return Occluder(_name(thing), "held", frame.axes @ axes @ turns, middles, solid, solid.material or draw_pattern(rng, cloth=False))
+    rolled = matrix_from_axis_angle(np.array([0.0, 0.0, roll]))
+    return Occluder(_name(thing), "held", axes @ rolled @ turns, middles, solid, solid.material or draw_pattern(rng, cloth=False))
 
 
 def _held_solid(thing: MeshRef | SolidKind, radius_m: float, half_length_m: float, rng: np.random.Generator) -> tuple[Solid, float]:
-    """A thing whose section across z fits a circle, and how it is rolled in it: round ones anyhow, with others the widest side lies on the palm."""
-    width, height, roll = rng.uniform((0.6, 0.25 * np.pi, -np.pi), (1.0, 0.45 * np.pi, np.pi))
+    """A thing as thick as a grip, longest along z, and how it is rolled about that."""
+    width, roll = rng.uniform((0.75, -np.pi), (1.0, np.pi))
     if isinstance(thing, MeshRef):
         mesh = load_mesh(thing)
         across = float(np.linalg.norm(mesh.vertices_m[:, :2], axis=1).max())
         return mesh.scaled(min(2 * half_length_m, radius_m / across)), 0.0
     radius = min(radius_m, half_length_m)
-    half = {"box": (radius_m * np.sin(height), radius_m * np.cos(height), half_length_m), "ellipsoid": (radius, radius * width, half_length_m)}
-    round_half = (radius_m if thing == "cylinder" else radius, radius_m if thing == "cylinder" else radius, half_length_m)
-    return make_solid(thing, np.array(half.get(thing, round_half))), roll if thing in ("cylinder", "capsule") else 0.0
+    half = {"box": (BOXY * width * radius_m, BOXY * radius_m, half_length_m), "cylinder": (radius_m, radius_m, half_length_m)}
+    made = make_solid(thing, np.array(half.get(thing, (radius, radius, half_length_m))))
+    return made, roll if thing in ("cylinder", "capsule") else 0.0
 
 
 def _pass(thing: MeshRef | SolidKind, joints: Float[Array, "frames 21 3"], camera: Camera, cover: float, fps: float, rng: np.random.Generator) -> Occluder | None:
@@ -122,7 +131,7 @@ def _pass(thing: MeshRef | SolidKind, joints: Float[Array, "frames 21 3"], camer
     solid = solid.scaled(radius / solid.radius_m())
     middles = draw_way(joints, camera, radius_m=radius, depth_m=back - radius, cover=cover, fps=fps, rng=rng)
     turning = draw_turning(len(joints), fps, rng)
-    return Occluder(_name(thing), "passing", turning, middles, solid, solid.material or draw_pattern(rng, cloth=False), back)
+    return Occluder(_name(thing), "passing", turning, middles, solid, solid.material or draw_pattern(rng, cloth=False))
 
 
 def _passing_solid(thing: MeshRef | SolidKind, rng: np.random.Generator) -> Solid:
@@ -136,14 +145,17 @@ def _passing_solid(thing: MeshRef | SolidKind, rng: np.random.Generator) -> Soli
 
 
 def _pass_hand(joints: Float[Array, "frames 21 3"], camera: Camera, cover: float, fps: float, rng: np.random.Generator) -> Occluder | None:
-    """The way of a second hand, or None where the hand is too near to the camera for one."""
-    front = front_m(joints)
-    back = front - draw_gap(front, rng) / 2
-    depth = back - HAND_DEPTH_M[0] / 2
-    if back - NEAREST_M < HAND_DEPTH_M[1] or (camera.kind == "perspective" and np.median(joints[..., 2]) > HAND_NEARER * depth):
-        return None
-    middles = draw_way(joints, camera, radius_m=HAND_LOOK_M, depth_m=depth, cover=cover, fps=fps, rng=rng)
-    return Occluder("hand", "passing", draw_hand_turning(len(joints), fps, rng), middles, back_m=back)
+    """The way of a second hand, or None where there is none that does not bring it too near to the camera. It is judged by a mirror image of the first."""
+    depth, frame = float(np.median(joints[..., 2])), hand_frame(joints)
+    alike = np.einsum("tjk,tkf->tjf", joints - frame.wrist[:, None], frame.axes) * [-1.0, 1.0, 1.0]
+    for _ in range(HAND_TRIES if front_m(joints) - NEAREST_M > HAND_DEPTH_M else 0):
+        middles = draw_way(joints, camera, radius_m=HAND_LOOK_M, depth_m=depth - HAND_BEFORE_M, cover=cover, fps=fps, rng=rng)
+        turning = draw_hand_turning(len(joints), fps, rng)
+        hand = carried(alike, turning, middles)
+        nearest = float(np.median(hand[..., 2])) + room_behind(hand, carried_forearm(turning, middles), joints)
+        if depth <= HAND_NEARER * nearest:
+            return Occluder("hand", "passing", turning, middles, passed_m=joints)
+    return None
 
 
 def _name(thing: MeshRef | SolidKind) -> str:

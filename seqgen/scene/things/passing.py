@@ -1,10 +1,15 @@
-"""Ways past a hand, between it and the camera: parabolas at constant depth, so near to the camera that the ball around what passes touches nothing."""
+"""Ways past a hand, between it and the camera: parabolas at constant depth, so near to the camera that the ball around what passes touches nothing.
+
+A second hand passes as deep as it may: beside the first, or just before it.
+"""
 
 import numpy as np
 from jaxtyping import Float
 
 from seqgen.camera import Camera
 from seqgen.geometry import matrix_from_axis_angle, random_rotation
+from seqgen.scene.things.flesh import bone_points
+from seqgen.skeleton import BONES
 
 Array = np.ndarray
 NEAREST_M = 0.06  # of the ball around a thing, to the camera
@@ -14,6 +19,9 @@ LOOK = 0.6  # radius of the ball in the picture against the hand's longer side, 
 SPEED_M_S = (0.1, 0.8)
 BEND = 0.5  # by how much of itself the velocity changes over the clip, at most
 TURN_RAD_S = 0.7  # standard deviation about each axis
+HAND_MIDDLE_M = 0.085  # from the wrist towards the fingers
+FOREARM_M, FOREARM_RADIUS_M = np.linspace(0.02, 0.2, 7), 0.035  # places on a forearm that is straight on, from the wrist; its skin from there
+CLEAR_M = 0.01  # between two hands
 
 
 def front_m(joints_m: Float[Array, "frames 21 3"]) -> float:
@@ -77,3 +85,32 @@ def draw_hand_turning(frames: int, fps: float, rng: np.random.Generator) -> Floa
     start = matrix_from_axis_angle(np.array([tilt, 0, 0])) @ up @ matrix_from_axis_angle(np.array([0, roll, 0]))
     turns = np.radians(rng.normal(0, 60)) + np.radians(rng.normal(0, 15)) * np.arange(frames) / fps
     return matrix_from_axis_angle(np.outer(turns, [0.0, 0, 1])) @ start
+
+
+def carried(points_m: Float[Array, "#frames points 3"], rotations: Float[Array, "frames 3 3"], middles_m: Float[Array, "frames 3"]) -> Float[Array, "frames points 3"]:
+    """Points of a hand, given in its hand frame (wrist at the origin, fingers along y), with its middle on a way."""
+    return (points_m - [0.0, HAND_MIDDLE_M, 0.0]) @ rotations.transpose(0, 2, 1) + middles_m[:, None]
+
+
+def carried_forearm(rotations: Float[Array, "frames 3 3"], middles_m: Float[Array, "frames 3"]) -> Float[Array, "frames steps 3"]:
+    """Places on the forearm of a hand that is carried so."""
+    return carried(-FOREARM_M[None, :, None] * np.array([0.0, 1.0, 0.0]), rotations, middles_m)
+
+
+def room_behind(hand_m: Float[Array, "frames points 3"], forearm_m: Float[Array, "frames steps 3"], joints_m: Float[Array, "frames 21 3"]) -> float:
+    """How much deeper a hand's skin and its forearm may lie before they touch the hand of these joints or its forearm, or the hands are equally deep.
+
+    Two balls that are aside of each other by less than the sum r of their radii touch when one is sqrt(r^2 - aside^2) before the other.
+    """
+    points, flesh = bone_points(joints_m, BONES)
+    onwards = joints_m[:, :1] - joints_m[:, 9:10]
+    forearm = joints_m[:, :1] + FOREARM_M[:, None] * onwards / np.linalg.norm(onwards, axis=2, keepdims=True)
+    first, second = (np.concatenate(parts, 1).astype(np.float32)[:, :, None] for parts in ((points, forearm), (hand_m, forearm_m)))
+    first_radii = np.concatenate([flesh, np.full(len(FOREARM_M), FOREARM_RADIUS_M)])
+    second_radii = np.repeat([0.0, FOREARM_RADIUS_M], [hand_m.shape[1], forearm_m.shape[1]])
+    reach2 = ((first_radii[:, None] + second_radii + CLEAR_M) ** 2).astype(np.float32)
+    away = first - second.transpose(0, 2, 1, 3)
+    chord2 = reach2 - away[..., 0] ** 2 - away[..., 1] ** 2
+    touching = chord2 > 0
+    equally = float(np.median(joints_m[..., 2]) - np.median(hand_m[..., 2]))
+    return min(equally, float((away[..., 2][touching] - np.sqrt(chord2[touching])).min(initial=np.inf)))

@@ -10,10 +10,11 @@ import numpy as np
 from seqgen.camera import Camera
 from seqgen.scene.scene import Surface
 from seqgen.scene.things.occluder import Occluder
+from seqgen.scene.things.passing import carried, carried_forearm, room_behind
 from seqgen.skeleton import PART_OCCLUDER
 
 Array = np.ndarray
-HAND_MIDDLE_M = 0.085  # from the wrist towards the fingers
+EVERY = 12  # of its vertices one in so many is asked for its distance from the first hand
 MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
@@ -23,14 +24,12 @@ def second_hand_surface(occluder: Occluder, surface: Surface) -> Surface:
 
 
 def carried_in_mirror(occluder: Occluder, surface: Surface) -> Surface:
-    """The right hand on its way, as the mirror shows it.
-
-    Its deepest point comes to `back_m`, so that it passes closely before the first hand and touches nothing.
-    """
-    turned = (MIRROR[:, None] * occluder.rotations * MIRROR).transpose(0, 2, 1)
-    vertices = (surface.vertices_m - [0.0, HAND_MIDDLE_M, 0.0]) @ turned + (occluder.middles_m * MIRROR)[:, None]
-    vertices[..., 2] += occluder.back_m - vertices[..., 2].max()
-    return replace(surface, vertices_m=vertices.astype(np.float32), normals=(surface.normals @ turned).astype(np.float32))
+    """The right hand on its way, as the mirror shows it: beside or before the first hand, as deep as it may be without touching it."""
+    rotations, middles = MIRROR[:, None] * occluder.rotations * MIRROR, occluder.middles_m * MIRROR
+    vertices = carried(surface.vertices_m, rotations, middles)
+    room = room_behind(vertices[:, ::EVERY], carried_forearm(rotations, middles), occluder.passed_m * MIRROR)
+    vertices[..., 2] += room
+    return replace(surface, vertices_m=vertices.astype(np.float32), normals=(surface.normals @ rotations.transpose(0, 2, 1)).astype(np.float32))
 
 
 def out_of_mirror(surface: Surface) -> Surface:

@@ -20,7 +20,7 @@ SolidKind = Literal["box", "cylinder", "capsule", "ellipsoid"]
 SOLID_KINDS: tuple[SolidKind, ...] = get_args(SolidKind)
 BEVEL = 0.12  # of the smallest half side, for boxes and cylinders
 ARC_STEPS = 2  # of a box's bevel, from the middle of an edge to the face
-TURNS = 24  # segments around
+TURNS = 28  # segments around
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,12 @@ def _side(axis: int, sign: float, slopes: Float[Array, "rows"], ends: Float[Arra
 
 @lru_cache(maxsize=1)
 def _cylinder() -> Shell:
-    return _revolved((-90.0, -60.0, -30.0, 0.0, 0.0, 30.0, 60.0, 90.0))
+    return _revolved((-90.0, -45.0, 0.0, 0.0, 45.0, 90.0))
 
 
 @lru_cache(maxsize=1)
 def _capsule() -> Shell:
-    return _revolved((-67.5, -45.0, -22.5, 0.0, 0.0, 22.5, 45.0, 67.5))
+    return _revolved((-75.0, -60.0, -45.0, -30.0, -15.0, 0.0, 0.0, 15.0, 30.0, 45.0, 60.0, 75.0))
 
 
 @lru_cache(maxsize=1)

@@ -20,10 +20,10 @@ REACH_M = (0.25, 0.6)  # from the eyes to the wrist
 ASIDE_DEG = 8.0  # standard deviation of the wrist from where the eyes look
 EXTENDED, FLEXED_DEG = 0.97, 145.0  # the elbow: nearly straight, as a share of the arm's length; most bent
 ELBOW_DEG = (25.0, 20.0)  # mean and spread of how far the elbow is lifted outwards, 0 hanging
-# Wrist extension (to the back of the hand), pronation from thumb up, ulnar deviation, least and most. Wrist: what daily life takes (Ryu et al. 1991: flexion
-# 54, extension 60, ulnar 40, radial 17); forearm: mean ranges of men (Boone and Azen 1979: pronation 76, supination 82).
-LIMITS_RAD = np.radians([[-54.0, 60.0], [-82.0, 76.0], [-17.0, 40.0]])
-WRIST_DEG = ((8.0, 18.0), (6.0, 9.0))  # mean and spread of extension and of ulnar deviation
+# Wrist extension (to the back of the hand), pronation from thumb up, ulnar deviation, least and most. Wrist: within what daily life takes (Ryu et al. 1991:
+# flexion 54, extension 60, ulnar 40, radial 17); forearm: mean ranges of men (Boone and Azen 1979: pronation 76, supination 82).
+LIMITS_RAD = np.radians([[-50.0, 50.0], [-82.0, 76.0], [-17.0, 30.0]])
+WRIST_DEG = ((8.0, 18.0), (6.0, 7.0))  # mean and spread of extension and of ulnar deviation
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class OwnArm:
     shoulder: Float[Array, "3"]
     elbow: Float[Array, "3"]
     wrist: Float[Array, "3"]
+
+    @property
+    def forearm(self) -> Float[Array, "3"]:
+        """From the wrist to the elbow, a unit vector."""
+        return _unit(self.elbow - self.wrist)
 
 
 def draw_own_arm(look: Float[Array, "3 3"], rng: np.random.Generator) -> OwnArm:

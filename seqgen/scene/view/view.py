@@ -19,6 +19,7 @@ from seqgen.scene.view.own_arm import draw_joint_angles, draw_own_arm, hand_rota
 Array = np.ndarray
 Viewpoint = Literal["third_person", "egocentric"]
 FOREARM_CONE_RAD = np.radians(50.0)  # no camera is this near to the forearm's axis: the arm would hide the hand
+FOREARM_ITSELF_RAD = np.radians(40.0)  # nor is one's own forearm, where it is known and the wrist bent, this near to the line of sight
 TURN_TRIES = 50  # for a turn that keeps out of the cone; else the hand keeps its direction
 TILT_DEG = {"egocentric": (35.0, 12.0), "third_person": (10.0, 20.0)}  # mean and spread of how far the camera looks down
 ROLL_DEG = 4.0  # standard deviation of how far it leans to a side
@@ -67,6 +68,7 @@ class View:
     viewpoint: Viewpoint
     camera_from_hand: Float[Array, "frames 3 3"]
     camera_from_world: Float[Array, "frames 4 4"]
+    forearm_in_hand: Float[Array, "frames 3"] | None = None  # the way from wrist to elbow in the hand's frame, unit vectors; None: any that a wrist allows
 
 
 def draw_view(config: CameraConfig, *, frames: int, fps: float, rng: np.random.Generator) -> View:
@@ -79,8 +81,10 @@ def draw_view(config: CameraConfig, *, frames: int, fps: float, rng: np.random.G
     way = eased(frames)
     speed = np.radians(config.turn_deg_s) * (frames - 1) / fps
     look = _draw_look(viewpoint, rng)
-    turned = _own_hand(look, speed, way, rng) if viewpoint == "egocentric" else _any_hand(speed, way, rng)
-    return View(viewpoint, turned, _draw_camera_motion(look, way, rng))
+    if viewpoint == "third_person":
+        return View(viewpoint, _any_hand(speed, way, rng), _draw_camera_motion(look, way, rng))
+    turned, forearm = _own_hand(look, speed, way, rng)
+    return View(viewpoint, turned, _draw_camera_motion(look, way, rng), forearm @ turned)
 
 
 def eased(frames: int) -> Float[Array, "frames"]:
@@ -109,19 +113,20 @@ def _any_hand(speed: float, way: Array, rng: np.random.Generator) -> Float[Array
     return np.repeat(start[None], len(way), 0)
 
 
-def _own_hand(look: Float[Array, "3 3"], speed: float, way: Array, rng: np.random.Generator) -> Float[Array, "frames 3 3"]:
-    """Forearm and wrist turn from drawn angles to others, within the joints' limits and out of the cone."""
+def _own_hand(look: Float[Array, "3 3"], speed: float, way: Array, rng: np.random.Generator) -> tuple[Float[Array, "frames 3 3"], Float[Array, "3"]]:
+    """Forearm and wrist turn from drawn angles to others, within the joints' limits and out of the cone. Also the forearm's way in the camera frame."""
     hidden = True
     while hidden:
         arm, start = draw_own_arm(look, rng), draw_joint_angles(rng)
-        hidden = hidden_by_forearm(look @ hand_rotation(arm, start))
+        forearm = look @ arm.forearm
+        hidden = hidden_by_forearm(look @ hand_rotation(arm, start)) or -forearm[2] > np.cos(FOREARM_ITSELF_RAD)
     first = hand_rotation(arm, start)
     for _ in range(TURN_TRIES):
         end = turn_joints(start, speed * rng.standard_normal(3) / np.sqrt(3))
         turned = look @ slerp(first, hand_rotation(arm, end), way)
         if not hidden_by_forearm(turned):
-            return turned
-    return np.repeat((look @ first)[None], len(way), 0)
+            return turned, forearm
+    return np.repeat((look @ first)[None], len(way), 0), forearm
 
 
 def _draw_look(viewpoint: Viewpoint, rng: np.random.Generator) -> Float[Array, "3 3"]:
