@@ -25,11 +25,11 @@ from seqgen.scene.things.meshes import MAX_FACES, list_meshes, load_mesh
 from seqgen.scene.things.occluder import HAND_NEARER, LEAST_RADIUS_M, SIDE_M, OccluderConfig, draw_occluder, occluder_surface
 from seqgen.scene.things.passing import BEND, CLEAR_M, FLESH_M, GAP_M, NEAREST_M, SPEED_M_S, _beside, room_behind
 from seqgen.scene.things.pattern import OBJECT_TILE_M
-from seqgen.scene.things.pinch import LOOSE_M, find_pinch
 from seqgen.scene.things.pinch import RADIUS_M as PINCHED_RADIUS_M
+from seqgen.scene.things.pinch import find_pinch
 from seqgen.scene.things.second_hand import second_hand_surface
 from seqgen.scene.things.solids import BEVEL, SOLID_KINDS, make_solid
-from seqgen.skeleton import BONES, FINGER_BONES, MCPS, PALM_M, PART_OCCLUDER, hand_frame
+from seqgen.skeleton import BONES, FINGER_BONES, MCPS, PART_OCCLUDER, hand_frame
 from tests.banks import built_in_bank, curling_hands, random_curls
 
 FPS = 30.0
@@ -431,7 +431,7 @@ def test_room_behind_is_used_up_once_taken():
     for seed in range(12):
         joints, forearm = clip(seed)[1], np.full((10, 1, 3), [9.0, 9.0, 0.2])
         hand = clip(seed + 20)[1] * [1, 1, 0.5] + np.array([0.03, 0.02, -0.1])
-        deeper = hand + [0, 0, room_behind(hand, forearm, joints)]
+        deeper = hand + np.array([0, 0, room_behind(hand, forearm, joints)])
         assert room_behind(deeper, forearm, joints) == pytest.approx(0, abs=1e-6)
         points, flesh = bone_points(joints, BONES)
         closest = (np.linalg.norm(points[:, :, None] - deeper[:, None], axis=3) - flesh[:, None]).min()

@@ -80,7 +80,7 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
     flow, rotations, redraws = draw_motion(lead, split, betas, sources.mover, config)
 
     shot = aim(lead, rotations, betas, sources, config)
-    stage = set_stage(lead, split, shot.hand, shot.camera, shot.view.viewpoint, sources.props, config)
+    stage = set_stage(lead, split, shot.hand, shot.camera, shot.view, sources.props, config)
     if index != lead:
         shot, view_from_first = aim_again(index, lead, rotations, shot, sources, config)
         stage = seen_from(stage, view_from_first, shot.camera, index, split, sources.props, config)

@@ -26,7 +26,7 @@ from seqgen.scene.surroundings.photos import PhotoRef
 from seqgen.scene.things.occluder import Occluder, draw_occluder, occluder_surface
 from seqgen.scene.things.pattern import draw_pattern
 from seqgen.scene.things.second_hand import carried_in_mirror, mirrored_camera, out_of_mirror
-from seqgen.scene.view.view import Viewpoint
+from seqgen.scene.view.view import View, Viewpoint
 from seqgen.splits import SplitName
 
 Array = np.ndarray
@@ -61,7 +61,7 @@ def open_props(assets: Assets, mover: Mover, config: GenerateConfig) -> Props:
     return Props(assets, mover, surface_template(assets.hand, where.corner_uv), arm_template(assets.hand) if len(assets.hand.wrist_loop) else None, where)
 
 
-def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, viewpoint: Viewpoint, props: Props, config: GenerateConfig) -> Stage:
+def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, view: View, props: Props, config: GenerateConfig) -> Stage:
     """The scene of sequence `lead` in the camera frame of its first camera."""
     timing = {"frames": config.clip.frames, "fps": config.clip.fps / config.clip.stride}
     skin_rng = stream(config.seed, lead, "skin")
@@ -70,7 +70,7 @@ def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, vie
     surface = props.hand.surface(hand.vertices_m, skin.hand, skin.colours)
     background, photo = draw_background(props.assets.photos[split], config.background, size=config.clip.size, **timing, rng=stream(config.seed, lead, "background"))
     light = draw_light(config.light, background, **timing, rng=stream(config.seed, lead, "light"))
-    arm, arm_kind = _arm(stream(config.seed, lead, "arm"), surface, camera, viewpoint, skin, props, config)
+    arm, arm_kind = _arm(stream(config.seed, lead, "arm"), surface, camera, view.viewpoint, view.forearm_in_hand, skin, props, config)
     occluder, in_the_way = _occluder(lead, split, hand, skin, camera, props, config)
     shutter = float(stream(config.seed, lead, "shutter").uniform(*config.render.shutter))
     scene = Scene(camera, join_surfaces([surface, *arm, *in_the_way]), light, background, config.render.samples, shutter, len(surface.faces))
@@ -87,11 +87,13 @@ def seen_from(stage: Stage, view_from_first: Float[Array, "4 4"], camera: Camera
     return replace(stage, scene=replace(scene, camera=camera, surface=surface, light=light, background=background), photo=photo)
 
 
-def _arm(rng: np.random.Generator, hand: Surface, camera: Camera, viewpoint: Viewpoint, skin: Skin, props: Props, config: GenerateConfig) -> tuple[list[Surface], str]:
-    """What closes a wrist, and its kind."""
+def _arm(
+    rng: np.random.Generator, hand: Surface, camera: Camera, viewpoint: Viewpoint, forearm_in_hand: Array | None, skin: Skin, props: Props, config: GenerateConfig
+) -> tuple[list[Surface], str]:
+    """What closes a wrist, and its kind. `forearm_in_hand` where it is known which way the forearm goes."""
     if props.arm is None:
         return [], "none"
-    arm = draw_arm(config.arm, frames=config.clip.frames, fps=config.clip.fps / config.clip.stride, viewpoint=viewpoint, rng=rng)
+    arm = draw_arm(config.arm, frames=config.clip.frames, fps=config.clip.fps / config.clip.stride, viewpoint=viewpoint, rng=rng, forearm_in_hand=forearm_in_hand)
     if arm is None:
         return [dome_surface(hand, props.arm.loop, skin.arm)], "none"
     cloth = draw_pattern(rng, cloth=True)
@@ -116,5 +118,5 @@ def _second_hand(occluder: Occluder, split: SplitName, betas: Array, skin: Skin,
     frames = config.clip.frames
     posed = moved_hand(pose_hand(draw_still(split, frames, props.mover, rng), betas, np.tile(np.eye(3), (frames, 1, 1)), props.mover.layer), np.zeros((frames, 3)))
     carried = carried_in_mirror(occluder, props.hand.surface(posed.vertices_m, skin.hand, skin.colours))
-    arm, _ = _arm(rng, carried, mirrored_camera(camera), "third_person", skin, props, config)
+    arm, _ = _arm(rng, carried, mirrored_camera(camera), "third_person", None, skin, props, config)
     return out_of_mirror(join_surfaces([carried, *arm]))

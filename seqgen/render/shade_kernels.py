@@ -187,7 +187,7 @@ def gloss(n: wp.vec3, towards_light: wp.vec3, towards_eye: wp.vec3, roughness: w
     """Light mirrored to the eye, for a light whose white matt reflection is 1: GGX (Walter et al. 2007), Schlick's Fresnel, Kelemen's visibility."""
     half = wp.normalize(towards_light + towards_eye)
     facing = wp.max(wp.dot(n, half), 0.0)
-    along = wp.max(wp.dot(towards_light, half), 0.15)
+    along = wp.max(wp.dot(towards_light, half), 0.4)  # nearer to grazing, where surfaces shade themselves, it would flare up
     a = wp.max(roughness * roughness, 0.02)
     spread = facing * facing * (a * a - 1.0) + 1.0
     away = 1.0 - along

@@ -14,7 +14,7 @@ from seqgen.scene.surroundings.harmonics import harmonic_radiance
 from seqgen.srgb import LINEAR_OF_LEVEL
 
 Array = np.ndarray
-SMOOTHEST, GRAZING = 0.02, 0.15  # least alpha and least cosine towards the half vector: a highlight of one pixel would flicker
+SMOOTHEST, GRAZING = 0.02, 0.4  # least alpha, for a highlight of one pixel would flicker, and least cosine towards the half vector: nearer to grazing surfaces shade themselves
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ HALF_LENGTH_M, RADIUS_M = (0.02, 0.075), (0.006, 0.036)
 TOUCH_M = 0.009  # so near touches: fingers move over the clip
 AROUND = np.sin(np.radians(20.0))  # how far on the other side: 110 degrees around from where the thing touches the palm
 HOLDING = 2  # of the four fingers, at least
+EVERY = 3  # of the frames one in so many is looked at
 SLANT_RAD, SLANT_SPREAD_RAD = np.radians(-15.0), np.radians(10.0)  # of the thing's axis from the knuckles': a grip runs from the index finger to the heel of the hand
 WOBBLE_RAD, WOBBLE_M, WOBBLE_HZ = np.radians(2.0), 0.001, (0.3, 1.0)
 HAND_FROM_THING = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])  # the thing's z along the knuckles, its y off the back of the hand
@@ -45,7 +46,7 @@ def find_grip(joints_m: Float[Array, "frames 21 3"], rng: np.random.Generator) -
     """The roomiest grip of hands given in their hand frames, or None where no fingers bend around a thing."""
     length = float(np.exp(rng.uniform(*np.log(HALF_LENGTH_M))))
     slant = matrix_from_axis_angle(np.array([0.0, 0.0, SLANT_RAD + SLANT_SPREAD_RAD * np.clip(rng.standard_normal(), -2, 2)]))
-    joints, size = joints_m @ slant, size_of(joints_m)
+    joints, size = joints_m[::EVERY] @ slant, size_of(joints_m)
     across, along = joints[:, MCPS, 0].mean() + size * np.array(ASIDE_M), size * PALM_M * PLACES
     off = PALM_FLESH_M * size - float(joints[:, MCPS, 2].min())
     points, flesh = bone_points(joints, FINGER_BONES)
@@ -55,7 +56,10 @@ def find_grip(joints_m: Float[Array, "frames 21 3"], rng: np.random.Generator) -
     for half_length in length * np.array(SHORTER):
         beside = np.abs(points[..., 0] - across[:, None, None]) - half_length
         rooms = np.where((beside <= flesh).any(1)[:, None], clear, np.inf).min(2)
-        held = (rooms >= RADIUS_M[0]) & (rooms <= RADIUS_M[1]) & _embraced(rooms, p[middle], q[middle], flesh, beside[:, None, middle] <= 0)
+        fitting = (rooms >= RADIUS_M[0]) & (rooms <= RADIUS_M[1])
+        if not fitting.any():
+            continue
+        held = fitting & _embraced(rooms, p[middle], q[middle], flesh, beside[:, None, middle] <= 0)
         if held.any():
             i, j = np.unravel_index(np.where(held, rooms, 0.0).argmax(), rooms.shape)
             return Grip(slant @ [across[i], along[j], -off], slant @ HAND_FROM_THING, float(rooms[i, j]), float(half_length))

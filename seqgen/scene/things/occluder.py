@@ -39,9 +39,9 @@ class OccluderConfig(Section):
     share: float = Field(0.3, ge=0, le=1)
     """share of clips with something in the way of the hand"""
     held: float = Field(0.4, ge=0, le=1)
-    """share of those where it is held, if the fingers bend around a thing or pinch one (about a quarter of hands do); in the others it passes before the hand"""
+    """share of those where it is held, if the fingers bend around a thing or pinch one (about a quarter of hands do); else a solid passes before the hand"""
     hand: float = Field(0.25, ge=0, le=1)
-    """share of what passes that is a second hand, if the camera is far enough away"""
+    """share of the others that is a second hand, if the camera is far enough away"""
     cover: float = Field(0.6, gt=0, le=1)
     """how much of the hand's outline a passing thing may hide as it goes by, measured across its way"""
     folder: str | None = None
@@ -70,9 +70,7 @@ def draw_occluder(
         return None
     joints = joints_m.astype(float)
     thing = meshes[rng.integers(len(meshes))] if meshes else SOLID_KINDS[rng.integers(len(SOLID_KINDS))]
-    found = _hold(thing, joints, fps, rng) if held else None
-    if found is None and hand:
-        found = _pass_hand(joints, camera, config.cover, fps, rng)
+    found = _hold(thing, joints, fps, rng) if held else _pass_hand(joints, camera, config.cover, fps, rng) if hand else None
     return found or _pass(thing, joints, camera, config.cover, fps, rng)
 
 
@@ -151,8 +149,8 @@ def _pass_hand(joints: Float[Array, "frames 21 3"], camera: Camera, cover: float
     for _ in range(HAND_TRIES if front_m(joints) - NEAREST_M > HAND_DEPTH_M else 0):
         middles = draw_way(joints, camera, radius_m=HAND_LOOK_M, depth_m=depth - HAND_BEFORE_M, cover=cover, fps=fps, rng=rng)
         turning = draw_hand_turning(len(joints), fps, rng)
-        hand = carried(alike, turning, middles)
-        nearest = float(np.median(hand[..., 2])) + room_behind(hand, carried_forearm(turning, middles), joints)
+        hand, forearm = carried(alike, turning, middles), carried_forearm(turning, middles)
+        nearest = float(np.median(hand[..., 2])) + room_behind(hand[::2], forearm[::2], joints[::2])
         if depth <= HAND_NEARER * nearest:
             return Occluder("hand", "passing", turning, middles, passed_m=joints)
     return None

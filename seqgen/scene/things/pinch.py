@@ -79,9 +79,7 @@ def _opposed_pads(joints_m: Float[Array, "frames 21 3"], frame: HandFrame, finge
     return Pads(finger_pad + (finger_flesh + gap[:, None] / 2) * across, across, onwards, gap)
 
 
-def _rooms(
-    joints_m: Float[Array, "frames 21 3"], pads: Pads, angles: Float[Array, "directions"], half_length: float, off: float
-) -> Float[Array, "directions"]:
+def _rooms(joints_m: Float[Array, "frames 21 3"], pads: Pads, angles: Float[Array, "directions"], half_length: float, off: float) -> Float[Array, "directions"]:
     """How thick the thing may be, by direction, so that it touches no bone's flesh at the clip's beginning, middle or end."""
     few = [0, len(joints_m) // 2, -1]
     points, flesh = bone_points(joints_m, BONES)
