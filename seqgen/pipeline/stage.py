@@ -96,7 +96,7 @@ def _arm(
     arm = draw_arm(config.arm, frames=config.clip.frames, fps=config.clip.fps / config.clip.stride, viewpoint=viewpoint, rng=rng, forearm_in_hand=forearm_in_hand)
     if arm is None:
         return [dome_surface(hand, props.arm.loop, skin.arm)], "none"
-    cloth = draw_pattern(rng, cloth=True)
+    cloth = draw_pattern(rng, cloth=True) if arm.sleeve else skin.arm
     return [arm_surface(props.arm, arm, hand.vertices_m, hand.normals, camera, skin.arm, cloth)], "sleeve" if arm.sleeve else "bare"
 
 

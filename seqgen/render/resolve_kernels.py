@@ -4,14 +4,16 @@ from typing import no_type_check
 
 import warp as wp
 
-from seqgen.render.raster_kernels import ScreenVertex, about_same, corner_shares, on_picture
+from seqgen.render.raster_kernels import ScreenVertex, corner_shares, on_picture, rank_of
 from seqgen.render.shade_kernels import Light, Materials, Surface, light_at
+from seqgen.render.triangle_kernels import FLAT_M
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 _SHIFT = wp.constant(12)  # a pixel has 1 << 12 steps
 _EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
 _FACE = wp.constant(wp.uint64(0xFFFFFFFF))
+_FLAT_M = wp.constant(FLAT_M)
 
 
 @no_type_check
@@ -126,6 +128,19 @@ def centre_key(seen: Seen, frame: wp.int32, y: wp.int32, x: wp.int32):
 @wp.func
 def centre_shares(seen: Seen, surface: Surface, frame: wp.int32, face: wp.int32, x: wp.int32, y: wp.int32):
     return shares_in(surface, seen.screen, 0, frame, face, x << _SHIFT, y << _SHIFT)
+
+
+@no_type_check
+@wp.func
+def about_same(face_materials: wp.array(dtype=wp.int32), key: wp.uint64, other: wp.uint64, perspective: wp.bool):
+    """Whether two places of a pixel see about the same depth of one material."""
+    rank = rank_of(key)
+    near = _FLAT_M
+    if perspective:
+        near = _FLAT_M * rank * rank
+    if wp.abs(rank_of(other) - rank) > near:
+        return False
+    return face_materials[int(key & _FACE)] == face_materials[int(other & _FACE)]
 
 
 @no_type_check

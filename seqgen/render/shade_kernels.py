@@ -37,23 +37,16 @@ class Surface:
 
 @no_type_check
 @wp.struct
-class Texel:
-    """Linear albedo, then roughness 0..1; and the height of the bump. Floats: turning bytes into them takes longer than fetching them."""
-
-    albedo_roughness: wp.vec4
-    bump: wp.float32
-
-
-@no_type_check
-@wp.struct
 class Materials:
-    """Pictures one after another: material m has texels `first[m]` to first + width height - 1, row by row."""
+    """Pictures one after another: material m has texels `first[m]` to first + width height - 1, row by row: linear albedo; roughness 0..1 and height of the
+    bump. Floats: turning bytes into them at every look takes longer than fetching them."""
 
     first: wp.array(dtype=wp.int32)
     width: wp.array(dtype=wp.int32)
     height: wp.array(dtype=wp.int32)
     reflectance: wp.array(dtype=wp.float32)
-    texels: wp.array(dtype=Texel)
+    albedo: wp.array(dtype=wp.vec3)
+    roughness_bump: wp.array(dtype=wp.vec2)
 
 
 @no_type_check
@@ -103,30 +96,32 @@ def neighbours(place: wp.float32, size: wp.int32):
 
 @no_type_check
 @wp.func
-def look_at(materials: Materials, m: wp.int32, uv: wp.vec2):
+def look_at(materials: Materials, material: wp.int32, uv: wp.vec2):
     """A material at (u, v): bilinear between the four texels around, whose heights also give the slope."""
-    width = materials.width[m]
-    height = materials.height[m]
-    first = materials.first[m]
+    width = materials.width[material]
+    height = materials.height[material]
+    first = materials.first[material]
     look = Look()
     if width * height == 1:
-        plain = materials.texels[first].albedo_roughness
-        look.albedo = wp.vec3(plain[0], plain[1], plain[2])
-        look.roughness = plain[3]
+        look.albedo = materials.albedo[first]
+        look.roughness = materials.roughness_bump[first][0]
         return look
     left, right, s = neighbours(fraction(uv[0]) * float(width) - 0.5, width)
     above, below, t = neighbours((1.0 - fraction(uv[1])) * float(height) - 0.5, height)
-    a = materials.texels[first + above * width + left]
-    b = materials.texels[first + above * width + right]
-    c = materials.texels[first + below * width + left]
-    d = materials.texels[first + below * width + right]
-    upper = a.albedo_roughness * (1.0 - s) + b.albedo_roughness * s
-    lower = c.albedo_roughness * (1.0 - s) + d.albedo_roughness * s
-    mixed = upper * (1.0 - t) + lower * t
-    look.albedo = wp.vec3(mixed[0], mixed[1], mixed[2])
-    look.roughness = mixed[3]
-    along_u = (b.bump - a.bump) * (1.0 - t) + (d.bump - c.bump) * t
-    along_v = (a.bump - c.bump) * (1.0 - s) + (b.bump - d.bump) * s
+    i = first + above * width + left
+    j = first + above * width + right
+    k = first + below * width + left
+    m = first + below * width + right
+    upper = materials.albedo[i] * (1.0 - s) + materials.albedo[j] * s
+    lower = materials.albedo[k] * (1.0 - s) + materials.albedo[m] * s
+    look.albedo = upper * (1.0 - t) + lower * t
+    a = materials.roughness_bump[i]
+    b = materials.roughness_bump[j]
+    c = materials.roughness_bump[k]
+    d = materials.roughness_bump[m]
+    look.roughness = (a[0] * (1.0 - s) + b[0] * s) * (1.0 - t) + (c[0] * (1.0 - s) + d[0] * s) * t
+    along_u = (b[1] - a[1]) * (1.0 - t) + (d[1] - c[1]) * t
+    along_v = (a[1] - c[1]) * (1.0 - s) + (b[1] - d[1]) * s
     look.slope = wp.vec2(along_u * float(width), along_v * float(height))
     return look
 

@@ -10,7 +10,7 @@ import numpy as np
 import warp as wp
 from jaxtyping import Float32, Float64, UInt8, UInt32
 
-from seqgen.render import raster_kernels, resolve_kernels, shade_kernels
+from seqgen.render import raster_kernels, resolve_kernels, shade_kernels, triangle_kernels
 from seqgen.render.device import Workspace
 from seqgen.render.moments import moment_weights, neighbouring_frames
 from seqgen.render.renderer import Extra, Frames
@@ -78,17 +78,17 @@ class WarpRenderer:
             seen.several.zero_()
             return seen
         told = (seen.centres, surface.face_materials, perspective, moving, seen.several, seen.samples)
-        self._space.launch(raster_kernels.mark, (frames, height), boxes, *told)
+        self._space.launch(triangle_kernels.mark, (frames, height), boxes, *told)
         for moment, first, last in [(m + 1, m, m + 1) for m in range(len(offsets))] if moving else [(0, 0, len(offsets))]:
             asked = (perspective, seen.offsets, first, last, seen.several, seen.samples)
-            self._space.launch(raster_kernels.rasterise_samples, (frames, surface.faces.shape[0]), screen, moment, surface.faces, *asked)
+            self._space.launch(triangle_kernels.rasterise_samples, (frames, surface.faces.shape[0]), screen, moment, surface.faces, *asked)
         return seen
 
     def _rasterise_centres(self, name: str, scene: Scene, screen: wp.array, boxes: wp.array, faces: wp.array) -> wp.array:
         """The keys of some of the faces at the pixels' centres."""
         keys = self._space.buffer(name, self._picture_shape(scene), wp.uint64)
         self._space.launch(raster_kernels.clear, keys.shape[:2], boxes, keys)
-        self._space.launch(raster_kernels.rasterise, (keys.shape[0], faces.shape[0]), screen, faces, scene.camera.kind == "perspective", keys)
+        self._space.launch(triangle_kernels.rasterise, (keys.shape[0], faces.shape[0]), screen, faces, scene.camera.kind == "perspective", keys)
         return keys
 
     def _resolve(self, scene: Scene, seen: StructInstance, surface: StructInstance) -> dict[str, wp.array]:
@@ -130,13 +130,15 @@ class WarpRenderer:
 
     def _give_materials(self, materials: tuple[Material, ...]) -> StructInstance:
         sizes = np.array([material.roughness.shape for material in materials])
+        albedo, roughness_bump = joined_texels(materials)
         return _record(
             shade_kernels.Materials,
             first=self._space.give(np.cumsum([0, *sizes.prod(1)[:-1]]), np.int32, wp.int32),
             width=self._space.give(sizes[:, 1], np.int32, wp.int32),
             height=self._space.give(sizes[:, 0], np.int32, wp.int32),
             reflectance=self._space.give(np.array([material.reflectance for material in materials]), np.float32, wp.float32),
-            texels=self._space.give(packed_texels(materials), shade_kernels.Texel.numpy_dtype(), shade_kernels.Texel),
+            albedo=self._space.give(albedo, np.float32, wp.vec3),
+            roughness_bump=self._space.give(roughness_bump, np.float32, wp.vec2),
         )
 
     def _give_light(self, scene: Scene, surface: StructInstance) -> StructInstance:
@@ -157,7 +159,7 @@ class WarpRenderer:
             keys.fill_(raster_kernels.EMPTY)
             screen = self._space.buffer("lit", (1, frames, vertices), raster_kernels.ScreenVertex)
             self._space.launch(raster_kernels.project_to_light, (frames, vertices), surface.vertices, light_from_camera, screen)
-            self._space.launch(raster_kernels.rasterise, (frames, surface.faces.shape[0]), screen, surface.faces, False, keys)
+            self._space.launch(triangle_kernels.rasterise, (frames, surface.faces.shape[0]), screen, surface.faces, False, keys)
         return keys
 
     def _give_background(self, scene: Scene) -> StructInstance:
@@ -170,16 +172,17 @@ class WarpRenderer:
         )
 
 
-def packed_texels(materials: tuple[Material, ...]) -> Array:
-    """The pictures of all materials, one after the other, as `shade_kernels.Texel`s."""
-    texels = np.empty(sum(material.roughness.size for material in materials), shade_kernels.Texel.numpy_dtype())
-    start = 0
+def joined_texels(materials: tuple[Material, ...]) -> tuple[Float32[Array, "texels 3"], Float32[Array, "texels 2"]]:
+    """The pictures of all materials, one after the other: linear albedo; roughness 0..1 and height of the bump."""
+    count, start = sum(material.roughness.size for material in materials), 0
+    albedo, roughness_bump = np.empty((count, 3), np.float32), np.empty((count, 2), np.float32)
     for material in materials:
-        picture = texels[start : start + material.roughness.size].reshape(material.roughness.shape)
-        picture["albedo_roughness"][..., :3] = DECODED[material.albedo]
-        picture["albedo_roughness"][..., 3], picture["bump"] = material.roughness * np.float32(1 / 255), material.bump_m
-        start += material.roughness.size
-    return texels
+        texels = slice(start, start + material.roughness.size)
+        np.take(DECODED, material.albedo.reshape(-1, 3), out=albedo[texels], mode="clip")  # the mode that writes straight to `out`
+        np.multiply(material.roughness.ravel(), np.float32(1 / 255), out=roughness_bump[texels, 0])
+        roughness_bump[texels, 1] = material.bump_m.ravel()
+        start = texels.stop
+    return albedo, roughness_bump
 
 
 def sample_offsets(samples: int) -> Array:
