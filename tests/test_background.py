@@ -301,3 +301,12 @@ def test_photos_used_last_are_kept_within_bounds(tmp_path, monkeypatch):
     assert list(photos_module._decoded) == [places[2], places[0], places[3]]
     monkeypatch.setattr(photos_module, "CACHE_BYTES", 1)  # one that is too large by itself is kept while it is used
     assert decode_photo(places[1]) is decode_photo(places[1]) and list(photos_module._decoded) == [places[1]]
+
+
+def test_the_users_files_may_be_called_as_the_built_in_ones(tmp_path, monkeypatch):
+    """Also in the folder one stands in, where their names are all of their paths."""
+    for name in ("flower-3.png", "texture-02.png", "china-left.png"):
+        Image.fromarray(np.full((40, 50, 3), 7, np.uint8)).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for photo in list_photos(".", SplitConfig(train=1, val=0, test=0), (16, 16))["train"]:
+        assert (decode_photo(photo.place) == 7).all()

@@ -264,7 +264,7 @@ def test_switching_a_concern_off_leaves_the_hand_alone(off: str) -> None:
 
 
 def test_cameras_of_one_motion_agree_in_the_world() -> None:
-    config = preset("quickstart", {"camera.views": 3, "split.train": 1, "split.val": 0, "split.test": 0})
+    config = preset("quickstart", {"camera.views": 3, "sequences": 6, "split.train": 1, "split.val": 0, "split.test": 0})
     sources = sources_of(config)
     with one_thread():
         clips = [generate_sequence(index, sources, config) for index in range(6)]

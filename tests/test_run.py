@@ -105,3 +105,19 @@ def test_a_photo_that_breaks_off_is_the_users_to_mend(tmp_path: Path, workers: i
     with pytest.raises(UserError, match=r"a\.jpg: photo cannot be decoded"):
         generate_dataset(small_config(workers=workers, background={"folder": str(photos)}), tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.tar"))
+
+
+def test_clips_of_one_motion_are_in_one_split_and_one_group(tmp_path: Path) -> None:
+    config = small_config(sequences=12, camera={"views": 3}, split={"train": 2, "val": 1, "test": 1})
+    assert generate_dataset(config, tmp_path)
+    rows = {row.id: row for row in open_dataset(tmp_path).rows}
+    assert [rows[index].group for index in range(12)] == [index - index % 3 for index in range(12)]
+    assert [rows[index].split for index in range(0, 12, 3)] == ["train", "train", "val", "test"]
+    for index, row in rows.items():
+        assert row.split == rows[row.group].split and row.view == index % 3 and row.shard.startswith(row.split)
+    assert sum(len(open_dataset(tmp_path, split)) for split in ("train", "val", "test")) == 12
+
+
+def test_a_motion_has_all_its_cameras() -> None:
+    with pytest.raises(ValueError, match="take 9 or 12"):
+        small_config(camera={"views": 3})

@@ -7,7 +7,7 @@
     viewpoint, hand, side, skin, arm, background, occluder, camera, camera_model, sensor, depth_sensor     strings, as in meta.json
     frames_outside     int64, in how many frames a part of the hand is outside the picture
     speed    float64   mean joint step, mm a frame
-    pose_licence, hand_licence, photo_licence           strings; shareable bool: all three are known to allow passing the pictures on
+    pose_licence, hand_licence, photo_licence           strings; shareable bool: they and those of skin and occluder allow passing the pictures on
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,7 @@ from seqgen.scene.surroundings.background import BackgroundConfig
 from seqgen.scene.surroundings.light import LightConfig
 from seqgen.scene.things.occluder import OccluderConfig
 from seqgen.scene.view.view import CameraConfig
-from seqgen.splits import SplitConfig
+from seqgen.splits import SplitConfig, SplitName
 
 RUN_ONLY = {"workers": True, "output": {"preview"}}  # change how a data set is made, not what is in it
 
@@ -114,9 +114,23 @@ class GenerateConfig(Section):
     def _no_contradictions(self) -> "GenerateConfig":
         if self.render.renderer == "pyrender" and self.device == "cuda":
             raise ValueError("render.renderer = pyrender draws on the CPU; device = cuda goes with warp")
+        over = self.sequences % self.camera.views
+        if over:
+            less, more = self.sequences - over, self.sequences - over + self.camera.views
+            raise ValueError(f"sequences = {self.sequences} leave a motion without all its camera.views = {self.camera.views}; take {f'{less} or ' if less else ''}{more}")
+        if self.sensor.depth != "none" and self.camera.kind == "weak_perspective":
+            raise ValueError(f"sensor.depth = {self.sensor.depth} measures along the rays of a pinhole; camera.kind = weak_perspective has none")
         if self.poses.bank == "built-in" and self.poses.side == "left":
             raise ValueError("poses.side = left goes with a file of left hands; the built-in bank holds right ones")
         return self
+
+    def lead_of(self, index: int) -> int:
+        """The first of the sequences that show the motion of sequence `index`: itself but for the other cameras of a rig."""
+        return index - index % self.camera.views
+
+    def split_of(self, index: int) -> SplitName:
+        """The split of sequence `index`; all that show one motion are in one."""
+        return self.split.of(index // self.camera.views)
 
     def content(self) -> dict[str, Any]:
         """The part of the config that decides what the data set holds, as plain JSON values."""

@@ -74,8 +74,7 @@ def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
 
 def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> HandSequence:
     """Sequence `index` of a config: a pure function of its arguments. Clips of one motion from several cameras have their first one, `lead`, in common."""
-    lead = index - index % config.camera.views
-    split = config.split.of(index // config.camera.views)
+    lead, split = config.lead_of(index), config.split_of(index)
     betas = draw_betas(config, split, stream(config.seed, lead, "shape"))
     flow, rotations, redraws = draw_motion(lead, split, betas, sources.mover, config)
 

@@ -26,7 +26,7 @@ def plan_shards(config: GenerateConfig) -> list[ShardPlan]:
     """All shards of a data set: each split's sequences in order, `output.sequences_per_shard` at a time."""
     plans = []
     for split in SPLITS:
-        ids = [index for index in range(config.sequences) if config.split.of(index) == split]
+        ids = [index for index in range(config.sequences) if config.split_of(index) == split]
         size = config.output.sequences_per_shard
         plans += [ShardPlan(shard_name(split, number), tuple(ids[start : start + size])) for number, start in enumerate(range(0, len(ids), size))]
     return plans

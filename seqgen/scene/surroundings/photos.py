@@ -43,7 +43,7 @@ _decoded: OrderedDict[str, UInt8[Array, "height width 3"]] = OrderedDict()  # of
 
 @dataclass(frozen=True)
 class PhotoRef:
-    """A photo that can be decoded when needed. `place`: a file, or the name of a built-in photo or texture. `source`: whom to name, where it is from."""
+    """A photo that can be decoded when needed. `place`: the absolute path of a file, or the name of a built-in photo or texture. `source`: whom to name, where it is from."""
 
     name: str
     place: str
@@ -83,13 +83,13 @@ def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
 
 
 def _decode(place: str) -> UInt8[Array, "height width 3"]:
+    if Path(place).is_absolute():
+        return _decode_file(place)
     name, _, half = place.rpartition("-")
     if name in BUILT_IN_PHOTOS:
         whole = _decode_file(str(_sample_photos() / f"{name}.jpg"))
         return np.array_split(whole, 2, axis=1)[HALVES.index(half)]
-    if place.startswith("texture-") and not Path(place).exists():
-        return draw_texture(np.random.default_rng(int(place.removeprefix("texture-"))))
-    return _decode_file(place)
+    return draw_texture(np.random.default_rng(int(place.removeprefix("texture-"))))
 
 
 def _decode_file(place: str) -> UInt8[Array, "height width 3"]:
@@ -125,7 +125,7 @@ def _folder_photos(folder: Path) -> list[PhotoRef]:
         raise UserError(f"background.folder {folder}: no such folder")
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     licence, source = "not stated", "the user's folder"
-    photos = [PhotoRef(str(path.relative_to(root)), str(path), licence, source, size, bytes=path.stat().st_size) for path, size in _readable(files).items()]
+    photos = [PhotoRef(str(path.relative_to(root)), str(path.absolute()), licence, source, size, bytes=path.stat().st_size) for path, size in _readable(files).items()]
     if not photos:
         raise UserError(f"background.folder {folder}: holds no readable image ({', '.join(sorted(SUFFIXES))})")
     return photos
