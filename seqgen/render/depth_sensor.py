@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt16
 
 from seqgen.camera import Camera
 from seqgen.errors import UserError
-from seqgen.render import depth_sensor_kernels
+from seqgen.render import depth_sensor_kernels, time_of_flight_kernels, triangulation_kernels
 from seqgen.render.device import Workspace
 from seqgen.render.noise_kernels import hash_on_host, normal_quantiles, stream_key
 from seqgen.scene.sensor import DepthKind
@@ -90,7 +90,7 @@ class DepthSensor:
         view = self._view(depth_m, camera, device.baseline_m)
         told = _tell(device, float(camera.intrinsics[0, 0, 0]), stream_key(seed, sequence, CONCERN))
         readings = self._space.new(depth_m.shape, wp.uint16)
-        kernel = depth_sensor_kernels.triangulate if device.baseline_m else depth_sensor_kernels.time_flight
+        kernel = triangulation_kernels.triangulate if device.baseline_m else time_of_flight_kernels.time_flight
         self._space.launch_rows(kernel, depth_m.shape, view, told, readings)
         return readings.numpy()
 
@@ -101,7 +101,7 @@ class DepthSensor:
         view.lit, view.boxes = self._space.buffer("lit", depth_m.shape, wp.uint8), self._space.buffer("boxes", (len(depth_m), 4), wp.int32)
         view.quantiles, view.grazing = self._tables
         view.boxes.fill_(np.iinfo(np.int32).max // 2)
-        self._space.launch(depth_sensor_kernels.light_up, depth_m.shape[:2], view.depths, view.intrinsics, baseline_m, view.lit, view.boxes)
+        self._space.launch(triangulation_kernels.light_up, depth_m.shape[:2], view.depths, view.intrinsics, baseline_m, view.lit, view.boxes)
         return view
 
 
