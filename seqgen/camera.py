@@ -30,6 +30,12 @@ class Camera:
         near = points_m[..., :2] if self.kind == "weak_perspective" else points_m[..., :2] / points_m[..., 2:]
         return focal * near + centre
 
+    def mirrored(self) -> "Camera":
+        """The camera that sees the mirrored world, x to -x, as this one sees the world, left and right exchanged."""
+        intrinsics = self.intrinsics.copy()
+        intrinsics[:, 0, 2] = self.size[0] - 1 - intrinsics[:, 0, 2]
+        return Camera(self.kind, intrinsics, self.size)
+
     def unproject(self, points_px: Float[Array, "frames points 2"], depth_m: Float[Array, "frames points"]) -> Float[Array, "frames points 3"]:
         """Points of the camera frame seen at pixels with depth z = `depth_m`."""
         focal, centre = self.intrinsics[:, None, [0, 1], [0, 1]], self.intrinsics[:, None, :2, 2]

@@ -153,3 +153,24 @@ def write_mano(folder: Path, *, side: str = "right", defect: bool = False) -> Pa
     path = folder / f"MANO_{side.upper()}.pkl"
     path.write_bytes(mano_pickle(mano_arrays() if side == "right" else left_arrays(defect=defect)))
     return path
+
+
+def uv_of_corners(side: str = "right") -> Array:
+    """Made-up texture coordinates (1538, 3, 2) of the corners of that hand's faces: a seam, across which a vertex has others, runs down the rings."""
+    faces = (mano_arrays() if side == "right" else left_arrays())["f"].astype(int)
+    along = np.where((np.ptp(faces % 16, axis=1) > 8)[:, None] & (faces % 16 < 8), 16, 0) + faces % 16
+    return np.stack([along / 32, faces / 1024], -1)
+
+
+def write_mano_uv(folder: Path, *, side: str = "right", corner: str = "{v}/{vt}", back: bool = False) -> Path:
+    """MANO_UV_right.obj or MANO_UV_left.obj in that folder, its faces in another order than the model's and begun at other corners; `back` counts from the end."""
+    arrays, rng = mano_arrays() if side == "right" else left_arrays(), np.random.default_rng(1)
+    uv, rows = np.unique(uv_of_corners(side).reshape(-1, 2), axis=0, return_inverse=True)
+    lines = ["# made up", "mtllib none.mtl", "", *(f"v {x} {y} {z}" for x, y, z in arrays["v_template"]), *(f"vt {u} {v}" for u, v in uv), "vn 0 0 1", "s off"]
+    for place in rng.permutation(len(arrays["f"])):
+        turn = rng.integers(3)
+        corners = zip(np.roll(arrays["f"][place].astype(int), turn), np.roll(rows.reshape(-1, 3)[place], turn), strict=True)
+        lines.append("f " + " ".join(corner.format(v=v - 778 if back else v + 1, vt=vt - len(uv) if back else vt + 1) for v, vt in corners))
+    path = folder / f"MANO_UV_{side}.obj"
+    path.write_text("\n".join(lines) + "\n")
+    return path

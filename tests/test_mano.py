@@ -14,14 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mano_files import TIP_VERTICES, chumpy_modules, left_arrays, mano_arrays, mano_pickle, write_mano
+from mano_files import TIP_VERTICES, chumpy_modules, left_arrays, mano_arrays, mano_pickle, uv_of_corners, write_mano, write_mano_uv
+from PIL import Image
 
 from seqgen.errors import UserError
 from seqgen.hand import load_hand
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.mano_pickle import Named, array_of, read_pickle
 from seqgen.hand.model import mirrored
+from seqgen.scene.skin.folder import list_skins
+from seqgen.scene.skin.record import SkinConfig
+from seqgen.scene.skin.unwrap import skin_uv
 from seqgen.skeleton import CANONICAL_FROM_MANO
+from seqgen.splits import SplitConfig
 
 FIELDS = {
     "template_m": "v_template",
@@ -403,6 +408,88 @@ def test_damaged_archives_are_refused(tmp_path):
         assert refusal(tmp_path).startswith("not a")
     np.savez(path, **{**mano_arrays(), "v_template": np.array([{}], object)})
     assert refusal(tmp_path).startswith("not a readable .npz of plain arrays: Object arrays cannot be loaded")
+
+
+# --- texture coordinates ---
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize(("corner", "back"), [("{v}/{vt}", False), ("{v}/{vt}/1", False), ("{v}/{vt}", True)])
+def test_every_corner_gets_its_texture_coordinates(tmp_path, side, corner, back):
+    """Whatever the order of the file's faces, and wherever they begin."""
+    write_mano(tmp_path, side=side)
+    write_mano_uv(tmp_path, side=side, corner=corner, back=back)
+    model = load_hand("mano", side=side, mano_dir=tmp_path)
+    assert len(model.uv) > 778 and model.provenance.endswith(f"; texture coordinates of MANO_UV_{side}.obj")
+    np.testing.assert_array_equal(skin_uv(model), uv_of_corners(side).astype(np.float32))
+    check_equal(model, mano_arrays() if side == "right" else left_arrays())
+
+
+def test_texture_coordinates_are_of_their_side_and_go_with_the_mended_left_hand(tmp_path):
+    write_mano(tmp_path)
+    write_mano(tmp_path, side="left", defect=True)
+    write_mano_uv(tmp_path, side="left")
+    left = load_hand("mano", side="left", mano_dir=tmp_path)
+    assert "known defect" in left.provenance and len(left.uv_faces) == 1538
+    assert len(load_hand("mano", mano_dir=tmp_path).uv_faces) == 0
+
+
+def test_users_pictures_fit_a_mano_that_has_them(tmp_path):
+    (tmp_path / "skins").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "skins" / "a.png")
+    write_mano(tmp_path)
+    choose = SkinConfig(folder=str(tmp_path / "skins")), SplitConfig(train=1, val=0, test=0)
+    with pytest.raises(UserError, match=r"put MANO_UV_right\.obj beside MANO's files"):
+        list_skins(choose[0], load_hand("mano", mano_dir=tmp_path), choose[1])
+    write_mano_uv(tmp_path)
+    assert [skin.name for skin in list_skins(choose[0], load_hand("mano", mano_dir=tmp_path), choose[1])["train"]] == ["a.png"]
+
+
+TRIANGLE = "expected a triangle with texture coordinates, `f v/vt v/vt v/vt`, not 'f "
+BAD_TEXTURES = {
+    "faces without vt": (r"f (\d+)/\d+ (\d+)/\d+ (\d+)/\d+", r"f \1 \2 \3", TRIANGLE),
+    "faces with empty vt": (r"f (\d+)/\d+", r"f \1//1", TRIANGLE),
+    "a square": (r"\nf (\S+)", r"\nf \1 \1", TRIANGLE),
+    "no numbers": (r"\nf \d+", "\nf " + "é\a" * 500, TRIANGLE),
+    "one coordinate": (r"vt (\S+) .*", r"vt \1", "expected `vt u v` with u and v from 0 to 1, not 'vt 0.0'"),
+    "not finite": (r"vt \S+", "vt nan", "expected `vt u v` with u and v from 0 to 1, not 'vt nan 0.0'"),
+    "infinite": (r"vt \S+", "vt inf", "expected `vt u v`"),
+    "beyond the picture": (r"vt \S+", "vt 1.5", "expected `vt u v`"),
+    "vt out of range": (r"\nf (\d+)/\d+", r"\nf \1/99999999999999999999", "this face points outside the file's "),
+    "vt 0": (r"\nf (\d+)/\d+", r"\nf \1/0", "this face points outside the file's "),
+    "vt before the first": (r"\nf (\d+)/\d+", r"\nf \1/-2000", "this face points outside the file's "),
+    "a vertex out of range": (r"\nf \d+", "\nf 779", "this face is none of the model's"),
+    "vertex 0": (r"\nf \d+", "\nf 0", "this face is none of the model's"),
+    "turned over": (r"\nf (\S+) (\S+)", r"\nf \2 \1", "this face is none of the model's"),
+    "a face too few": (r"\nf .*\n$", "\n", "has 1,537 faces with texture coordinates, expected the model's 1,538, of which 1 are missing"),
+    "a face twice": (r"\n(f .*\n)$", r"\n\1\1", "has 1,539 faces with texture coordinates, expected the model's 1,538, of which 0 are missing"),
+}
+
+
+def bad_texture(folder, pattern, instead, count):
+    """What is said of a file changed like that: where, and what."""
+    write_mano(folder)
+    path = write_mano_uv(folder)
+    path.write_text(re.sub(pattern, instead, path.read_text(), count=count))
+    where, message = re.fullmatch(r"(.*MANO_UV_right\.obj(?:, line \d+)?): (.*)", refusal(folder)).groups()
+    assert message.endswith("; put the file of https://mano.is.tue.mpg.de there, or remove it to do without texture coordinates")
+    return where, message
+
+
+@pytest.mark.parametrize("name", BAD_TEXTURES)
+def test_texture_coordinates_that_are_not_the_model_s_are_refused(tmp_path, name):
+    pattern, instead, words = BAD_TEXTURES[name]
+    where, message = bad_texture(tmp_path, pattern, instead, count=1)
+    assert message.startswith(words)
+    lines = (tmp_path / "MANO_UV_right.obj").read_text().split("\n")
+    sound = write_mano_uv(tmp_path).read_text().split("\n")
+    changed = next(number for number, (line, before) in enumerate(zip(lines, sound, strict=False), 1) if line != before)
+    assert where == (f"{tmp_path}/MANO_UV_right.obj" if message.startswith("has ") else f"{tmp_path}/MANO_UV_right.obj, line {changed}")
+
+
+@pytest.mark.parametrize(("pattern", "words"), [("(?s).*", "has 0 faces with texture coordinates"), ("vt .*\n", "this face points outside the file's 0 rows of vt")])
+def test_files_without_texture_coordinates_are_refused(tmp_path, pattern, words):
+    assert bad_texture(tmp_path, pattern, "", count=0)[1].startswith(words)
 
 
 # --- smplx ---

@@ -27,7 +27,7 @@ from seqgen.scene.things.passing import BEND, CLEAR_M, FLESH_M, GAP_M, NEAREST_M
 from seqgen.scene.things.pattern import OBJECT_TILE_M
 from seqgen.scene.things.pinch import RADIUS_M as PINCHED_RADIUS_M
 from seqgen.scene.things.pinch import find_pinch
-from seqgen.scene.things.second_hand import second_hand_surface
+from seqgen.scene.things.second_hand import carried_in_mirror, out_of_mirror
 from seqgen.scene.things.solids import BEVEL, SOLID_KINDS, make_solid
 from seqgen.skeleton import BONES, FINGER_BONES, MCPS, PART_OCCLUDER, hand_frame
 from tests.banks import built_in_bank, curling_hands, random_curls
@@ -381,7 +381,7 @@ def second_hand(seed=7):
     surface = single_part_surface(upright, normals, faces, rng.random((len(faces), 3, 2), dtype=np.float32), plain_material(), 1)
     surface = replace(surface, corner_weights=rng.random((len(faces), 3, 3), dtype=np.float32))
     occluder = next(found for found in (drawn(seed, held=0.0, hand=1.0, distance_m=0.6)[3] for seed in range(20)) if found.kind == "hand")
-    return occluder, surface, second_hand_surface(occluder, surface)
+    return occluder, surface, out_of_mirror(carried_in_mirror(occluder, surface))
 
 
 def test_a_second_hand_is_a_left_one():
@@ -414,7 +414,7 @@ def test_a_second_hand_passes_near_the_first_and_touches_it_not(distance_m):
         vertices, joints, _, occluder = drawn(seed, held=0.0, hand=1.0, distance_m=distance_m)
         if occluder.kind == "hand":
             found += 1
-            left = second_hand_surface(occluder, second_hand(seed)[1]).vertices_m
+            left = out_of_mirror(carried_in_mirror(occluder, second_hand(seed)[1])).vertices_m
             assert left[..., 2].min() > NEAREST_M
             nearer.append(np.median(joints[..., 2]) / np.median(left[..., 2]))
             for frame in (0, 5, 9):

@@ -592,7 +592,8 @@ def test_templates_without_colours_are_refused(tmp_path, text, what):
 def test_pictures_need_texture_coordinates_and_must_be_readable(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (20, 20)).save(path)
-    assert "(bare) has no texture coordinates for a picture" in refusal(tmp_path, BARE)
+    words = refusal(tmp_path, BARE)
+    assert "(bare) has no texture coordinates for a picture" in words and "put MANO_UV_right.obj beside MANO's files" in words
     path.write_bytes(path.read_bytes()[:30])
     read_picture.cache_clear()
     assert "cannot be decoded" in refusal(tmp_path)

@@ -133,3 +133,13 @@ def test_the_domes_texture_runs_once_around():
     uv = dome_surface(hand, LOOP, plain_material()).corner_uv
     assert (np.ptp(uv[..., 0], axis=1) <= 1.01 / len(LOOP)).all() and uv[..., 1].min() > 0 and uv[..., 1].max() < 0.2
     assert uv[..., 0].min() == 0 and uv[..., 0].max() <= 1
+
+
+def test_the_candidates_hold_the_part_of_largest_weight_all_over_every_face():
+    """Also where none of the corners has it."""
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet([1, 1, 1], len(HAND.faces) * 20).reshape(20, len(HAND.faces), 3)
+    by_all = 1 + np.einsum("nfc,fcp->nfp", shares, HAND.skinning_weights[HAND.faces]).argmax(-1)
+    best = np.einsum("nfc,fck->nfk", shares, TEMPLATE.corner_weights).argmax(-1)
+    by_candidates = np.take_along_axis(np.broadcast_to(TEMPLATE.corner_parts, (20, len(HAND.faces), 3)), best[..., None], -1)[..., 0]
+    assert (by_all == by_candidates).mean() > 0.9999

@@ -21,22 +21,29 @@ from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
 from seqgen.pipeline.process import one_thread
 
 Fields = dict[str, Any]
-BARE: Fields = {"arm.kind": "none", "occluder.share": 0.0, "light.shadows": False, "skin.kind": "flat", "sensor.kind": "none"}
+BARE: Fields = {"arm.kind": "none", "occluder.share": 0.0, "light.kind": "flat", "skin.kind": "flat", "sensor.kind": "none"}
+SENSOR: Fields = {"sensor.kind": "drawn", "sensor.jpeg": 0.0, "sensor.defocus_px": 0.0, "sensor.spectrum": 0.0, "sensor.sharpening": 0.0}
 FEATURES: dict[str, Fields] = {
     "painted skin": {"skin.kind": "drawn"},
     "arm and sleeve": {"arm.kind": "drawn"},
     "something in the way of every clip": {"occluder.share": 1.0},
-    "shadows": {"light.shadows": True},
-    "colour sensor": {"sensor.kind": "drawn"},
+    "light shared with the photo": {"light.kind": "drawn", "light.shadows": False},
+    "the same with shadows": {"light.kind": "drawn"},
+    "exposure, white balance and noise": SENSOR,
+    "the same with sharpening and the spectrum's slope": SENSOR | {"sensor.spectrum": 0.15, "sensor.sharpening": 0.8},
+    "the same with defocus (none of it in a clip in three)": SENSOR | {"sensor.defocus_px": 0.5},
+    "the same with the camera's JPEG in every clip": SENSOR | {"sensor.jpeg": 1.0},
     "motion blur": {"render.shutter": [0.5, 0.5]},
     "3 x 3 samples": {"render.samples": 3},
+    "depth as an SR300 sees it": {"sensor.depth": "sr300"},
     "depth as a Kinect v1 sees it": {"sensor.depth": "kinect_v1"},
     "depth as a Kinect v2 sees it": {"sensor.depth": "kinect_v2"},
+    "depth as a D435 sees it": {"sensor.depth": "d435"},
     "optical flow": {"labels.optical_flow": True},
     "normals": {"labels.normals": True},
     "both masks": {"labels.mask_amodal": True, "labels.mask_visible": True},
 }
-EVERYTHING: Fields = {"occluder.share": 1.0, "light.shadows": True, "render.shutter": [0.5, 0.5], "sensor.depth": "kinect_v1", "labels.optical_flow": True}
+EVERYTHING: Fields = {"occluder.share": 1.0, "render.shutter": [0.5, 0.5], "sensor.depth": "kinect_v1", "labels.optical_flow": True}
 PRESETS = ("quickstart", "paper")
 
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from seqgen.errors import UserError
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.mano_pickle import array_of, read_pickle
+from seqgen.hand.mano_uv import with_uv
 from seqgen.hand.model import HandModel, Side, hand_from_arrays, open_edge
 from seqgen.skeleton import hand_frame
 
@@ -35,7 +36,10 @@ _KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "
 
 
 def read_mano(folder: Path, side: Side = "right") -> HandModel:
-    """The hand of that side of the MANO files in that folder. A UserError when it is not there or is not what its name says."""
+    """The hand of that side of the MANO files in that folder, with texture coordinates when their file lies there too (`mano_uv.py`).
+
+    A UserError when it is not there or is not what its name says.
+    """
     path = _find(folder, side)
     if path is None:
         name = f"MANO_{side.upper()}.pkl"
@@ -45,8 +49,9 @@ def read_mano(folder: Path, side: Side = "right") -> HandModel:
     if side == "left" and _shape_is_the_right_hand_s(model, _shape_of_right_hand(folder)):
         mended = model.shape_directions * np.array([-1, 1, 1], np.float32)[:, None]
         mended.setflags(write=False)
-        return replace(model, shape_directions=mended, provenance=model.provenance + MENDED)
-    return model
+        model = replace(model, shape_directions=mended, provenance=model.provenance + MENDED)
+    texture = folder / f"MANO_UV_{side}.obj"
+    return with_uv(model, texture) if texture.is_file() else model
 
 
 def _find(folder: Path, side: Side) -> Path | None:
@@ -100,7 +105,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 
 def _hand(arrays: dict[str, Array], side: Side) -> HandModel:
-    """The record of MANO's arrays. MANO has no texture coordinates; its open edge is found from the faces."""
+    """The record of MANO's arrays. These files have no texture coordinates; the open edge is found from the faces."""
     if arrays["f"].ndim != 2 or arrays["f"].shape[1] != 3:
         raise ValueError(f"f has shape {arrays['f'].shape}, expected (faces, 3)")
     faces = arrays["f"].astype(np.int32)

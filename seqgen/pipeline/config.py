@@ -42,7 +42,7 @@ class HandConfig(Section):
     kind: Literal["open", "mano"] = "open"
     """open: the free hand that comes with seqgen; mano: your own MANO files"""
     mano_dir: str | None = None
-    """folder with MANO_RIGHT.pkl or .npz; none: mano_assets"""
+    """folder with MANO_RIGHT.pkl or .npz and, for textures of your own, MANO_UV_right.obj; none: mano_assets"""
     betas: Literal["normal", "uniform"] = "normal"
     """shapes drawn from N(0, 1), or from U(-2, 2) as in the SeqHAND paper"""
     encoder: str | None = None
@@ -61,7 +61,7 @@ class RenderConfig(Section):
     samples: int = Field(2, ge=1, le=3)
     """colour samples along each side of a pixel"""
     shutter: interval(0.0, 1.0) = (0.0, 0.0)
-    """how long the shutter is open, as a share of the time between frames, least and most: motion blur, at most a sample of each pixel a moment"""
+    """how long the shutter is open, as a share of the time between frames, least and most: motion blur; fast clips take 3 samples a side for it"""
 
     @model_validator(mode="after")
     def _blur_needs_samples(self) -> "RenderConfig":

@@ -31,7 +31,6 @@ from seqgen.render import load_renderer, load_sensors
 from seqgen.render.renderer import Frames, Renderer
 from seqgen.scene.sensor import draw_sensor
 from seqgen.scene.skin.tone import tone_name
-from seqgen.scene.things.second_hand import mirrored_camera
 from seqgen.scene.view.placement import place_hand
 from seqgen.scene.view.rig import draw_rig
 from seqgen.scene.view.view import View, draw_view
@@ -128,7 +127,7 @@ def sensed_depth(frames: Frames, camera: Camera, index: int, left: bool, sources
     """What a depth camera would see, where one is asked for. A clip that will be mirrored is measured in the mirror: the sensor itself has no mirror image."""
     if config.sensor.depth == "none":
         return {}
-    before, after = (mirrored_camera(camera), slice(None, None, -1)) if left else (camera, slice(None))
+    before, after = (camera.mirrored(), slice(None, None, -1)) if left else (camera, slice(None))
     readings = sources.depth_sensor.measure(frames.depth_m[:, :, after], before, config.sensor.depth, seed=config.seed, sequence=index)
     return {"depth_sensor_tenth_mm": readings[:, :, after]}
 

@@ -27,7 +27,8 @@ def plan_shards(config: GenerateConfig) -> list[ShardPlan]:
     plans = []
     for split in SPLITS:
         ids = [index for index in range(config.sequences) if config.split_of(index) == split]
-        size = config.output.sequences_per_shard
+        views = config.camera.views
+        size = max(views, config.output.sequences_per_shard // views * views)  # a motion's cameras stay together
         plans += [ShardPlan(shard_name(split, number), tuple(ids[start : start + size])) for number, start in enumerate(range(0, len(ids), size))]
     return plans
 

@@ -104,11 +104,11 @@ def join_surfaces(surfaces: Sequence[Surface]) -> Surface:
     return Surface(
         vertices_m=np.concatenate([surface.vertices_m for surface in surfaces], 1),
         normals=np.concatenate([surface.normals for surface in surfaces], 1),
-        faces=np.concatenate([surface.faces + first for surface, first in zip(surfaces, firsts, strict=False)]).astype(np.int32),
+        faces=np.concatenate([surface.faces + first for surface, first in zip(surfaces, firsts[:-1], strict=True)]).astype(np.int32),
         corner_parts=np.concatenate([surface.corner_parts for surface in surfaces]),
         corner_weights=np.concatenate([surface.corner_weights for surface in surfaces]),
         corner_uv=np.concatenate([surface.corner_uv for surface in surfaces]),
-        face_materials=np.concatenate([surface.face_materials + first for surface, first in zip(surfaces, first_materials, strict=False)]).astype(np.int32),
+        face_materials=np.concatenate([surface.face_materials + first for surface, first in zip(surfaces, first_materials[:-1], strict=True)]).astype(np.int32),
         materials=tuple(material for surface in surfaces for material in surface.materials),
         colours=np.concatenate([surface.colours for surface in surfaces]),
     )

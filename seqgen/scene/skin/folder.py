@@ -111,7 +111,8 @@ def _check_template(path: Path, model: HandModel) -> None:
 
 def _check_picture(path: Path, model: HandModel) -> None:
     if not len(model.uv_faces):
-        raise UserError(f"skin.folder {path}: the hand in use ({model.name}) has no texture coordinates for a picture; give .obj files with vertex colours instead")
+        remedy = "give .obj files with vertex colours instead, or for MANO put MANO_UV_right.obj beside MANO's files"
+        raise UserError(f"skin.folder {path}: the hand in use ({model.name}) has no texture coordinates for a picture; {remedy}")
     read_picture(str(path))
 
 

@@ -62,9 +62,8 @@ def list_photos(folder: str | None, split: SplitConfig, frame_size: tuple[int, i
     groups = [_folder_photos(Path(folder))] if folder is not None else [_built_in_photos(), _textures()]
     photos = [photo for group in groups for photo in group]
     small = sum(photo.size[0] < frame_size[0] or photo.size[1] < frame_size[1] for photo in photos)
-    if small:
-        where = f"background.folder {folder}" if folder is not None else "built-in backgrounds"
-        log.warning("%s: %d of %d pictures are smaller than the frame (%d x %d) and will be enlarged", where, small, len(photos), *frame_size)
+    if small and folder is not None:  # of the built-in ones nobody chose the size
+        log.warning("background.folder %s: %d of %d pictures are smaller than the frame (%d x %d) and will be enlarged", folder, small, len(photos), *frame_size)
     dealt = [held_apart(group, split, what="photos") for group in groups]
     return {name: [photo for group in dealt for photo in group[name]] for name in dealt[0]}
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from seqgen.camera import Camera
 from seqgen.scene.scene import Surface
 from seqgen.scene.things.occluder import Occluder
 from seqgen.scene.things.passing import carried, carried_forearm, room_behind
@@ -16,11 +15,6 @@ from seqgen.skeleton import PART_OCCLUDER
 Array = np.ndarray
 EVERY = 12  # of its vertices one in so many is asked for its distance from the first hand
 MIRROR = np.array([-1.0, 1.0, 1.0])
-
-
-def second_hand_surface(occluder: Occluder, surface: Surface) -> Surface:
-    """A left hand on the occluder's way. `surface`: a right one in its hand frame (wrist at the origin, fingers along y, back along z), over the same frames."""
-    return out_of_mirror(carried_in_mirror(occluder, surface))
 
 
 def carried_in_mirror(occluder: Occluder, surface: Surface) -> Surface:
@@ -44,10 +38,3 @@ def out_of_mirror(surface: Surface) -> Surface:
         corner_weights=np.ascontiguousarray(surface.corner_weights[:, ::-1]),
         corner_uv=np.ascontiguousarray(surface.corner_uv[:, ::-1]),
     )
-
-
-def mirrored_camera(camera: Camera) -> Camera:
-    """The camera on the other side of the mirror."""
-    intrinsics = camera.intrinsics.copy()
-    intrinsics[:, 0, 2] = camera.size[0] - 1 - intrinsics[:, 0, 2]
-    return Camera(camera.kind, intrinsics, camera.size)

@@ -67,6 +67,8 @@ def place_hand(config: CameraConfig, view: View, outline_m: Float[Array, "frames
     wrist = composition.origin(ends, middles, extents)
     wrist = np.concatenate([move_in(wrist[[end]], ends[[end]], picture) for end in (0, 1)])
     wrist = move_in(_glide(wrist, eased(len(outlines))), outlines, picture)
+    if config.kind == "perspective":  # bounds that nothing else can meet: the hand comes nearer along its rays until depth pictures hold it
+        wrist = wrist * min(1.0, FARTHEST_M / wrist[:, 2].max())
     return Placement(*as_camera(config, wrist, composition.matrix, size))
 
 

@@ -1,4 +1,5 @@
-"""Several synchronised cameras on one motion: the first sees it as any clip is seen, the others stand still beside it and look at the hand from elsewhere."""
+"""Several synchronised cameras on one motion: the first sees it as any clip is seen, the others are fixed to it, sway with it, and look at the hand from
+elsewhere."""
 
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ def draw_rig(config: CameraConfig, number: int, view: View, vertices_m: Float[Ar
     """Camera `number`, from 1, of a rig whose first camera, 0, has `view` and sees the hand's `vertices_m` in its frame.
 
     At mid clip the hand stands in its picture as large and as near the middle as in any clip, and in every frame it is inside. Directions are uniform over
-    a band of the sphere, at least APART_RAD from those of all cameras before, and out of the cone around the forearm. All cameras of a rig have to be
+    a band of the sphere, at least APART_RAD from those of all cameras before, and at mid clip out of the cone around the forearm. All cameras of a rig have to be
     drawn with equal streams; `rng` itself draws nothing, only its children do.
     """
     streams = rng.spawn(number)

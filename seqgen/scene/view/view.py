@@ -38,7 +38,8 @@ class CameraConfig(Section):
     fov_deg: interval(5.0, 150.0) = (15.0, 45.0)
     """field of view across the shorter side, least and most (model = free)"""
     outline: interval(0.02, 1.0) | None = None
-    """longer side of the hand's outline, as a share of the shorter side of the picture, least and most; none: 0.35 to 0.8, with a model 0.12 to 0.9"""
+    """longer side of the hand's outline, as a share of the shorter side of the picture, least and most; none: 0.35 to 0.8, with a model 0.12 to 0.9.
+    Where no field of view and distance give it, as near to it as they can"""
     outside: float = Field(0.02, ge=0, le=1)
     """share of clips in which the hand may be partly outside the picture; in the others all of it is inside in every frame"""
     off_centre: float = Field(0.1, ge=0, le=0.5)
