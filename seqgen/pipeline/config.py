@@ -61,7 +61,8 @@ class RenderConfig(Section):
     samples: int = Field(2, ge=1, le=3)
     """colour samples along each side of a pixel"""
     shutter: interval(0.0, 1.0) = (0.0, 0.0)
-    """how long the shutter is open, as a share of the time between frames, least and most: motion blur; fast clips take 3 samples a side for it"""
+    """how long the shutter is open, as a share of the time between frames, least and most: motion blur, of four
+    moments with 2 samples a side and of nine with 3, which fast motion needs if they are not to be seen one by one"""
 
     @model_validator(mode="after")
     def _blur_needs_samples(self) -> "RenderConfig":

@@ -30,7 +30,6 @@ from seqgen.scene.view.view import View, Viewpoint
 from seqgen.splits import SplitName
 
 Array = np.ndarray
-APART_PX = 4.0  # four moments of a shutter over more than so many pixels are seen one by one
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, vie
     arm, arm_kind = _arm(stream(config.seed, lead, "arm"), surface, camera, view.viewpoint, view.forearm_in_hand, skin, props, config)
     occluder, in_the_way = _occluder(lead, split, hand, skin, camera, props, config)
     shutter = float(stream(config.seed, lead, "shutter").uniform(*config.render.shutter))
-    samples = _samples(hand, occluder, camera, shutter, config)
-    scene = Scene(camera, join_surfaces([surface, *arm, *in_the_way]), light, background, samples, shutter, len(surface.faces))
+    scene = Scene(camera, join_surfaces([surface, *arm, *in_the_way]), light, background, config.render.samples, shutter, len(surface.faces))
     return Stage(scene, float(skin.ita_deg), skin.name, arm_kind, occluder, photo)
 
 
@@ -87,15 +85,6 @@ def seen_from(stage: Stage, view_from_first: Float[Array, "4 4"], camera: Camera
     light = Light(rotate_harmonics(scene.light.ambient, turn).astype(np.float32), scene.light.directions @ turn.T, scene.light.colours, scene.light.shadows)
     background, photo = draw_background(props.assets.photos[split], config.background, size=config.clip.size, **timing, rng=stream(config.seed, index, "background"))
     return replace(stage, scene=replace(scene, camera=camera, surface=surface, light=light, background=background), photo=photo)
-
-
-def _samples(hand: HandMotion, occluder: Occluder | None, camera: Camera, shutter: float, config: GenerateConfig) -> int:
-    """Samples along a pixel's side: one more where a fast clip would show four moments apart instead of a blur."""
-    if shutter == 0 or config.clip.frames == 1:
-        return config.render.samples
-    moving = [hand.joints_m.astype(float)] + ([occluder.middles_m[:, None]] if occluder else [])
-    steps_px = np.abs(np.diff(camera.project(np.concatenate(moving, 1)), axis=0)).max()
-    return max(config.render.samples, 3 if steps_px * shutter > APART_PX else 0)
 
 
 def _arm(
