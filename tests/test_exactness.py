@@ -234,8 +234,12 @@ def assert_normals_agree(sequence: HandSequence) -> None:
     made = np.cross(down, across)
     made /= np.maximum(np.linalg.norm(made, axis=-1, keepdims=True), 1e-12)
     smooth = away_from_borders(sequence.parts[:1])[0] & (sequence.parts[0] > 0) & (np.linalg.norm(across, axis=-1) < 2.5 * (1 if weak else depth) / k[0, 0])
-    agreement = (made * sequence.unit_normals[0]).sum(-1)[smooth]
-    assert np.median(agreement) > 0.97 and (sequence.unit_normals[0][smooth] * ([0, 0, 1] if weak else points[smooth])).sum(-1).max() < 0.1
+    seen_along = np.array([0.0, 0, 1]) if weak else rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    squarely = smooth & ((made * seen_along).sum(-1) < -np.sqrt(0.5))  # towards silhouettes a pixel spans too much of a round surface
+    agreement = (made * sequence.unit_normals[0]).sum(-1)
+    # from pixel to pixel a finger of 7 mm radius, seen at 2 mm a pixel, turns by 16 degrees; where a part lies over itself depth says nothing of normals
+    assert np.median(agreement[smooth]) > 0.97 and np.quantile(agreement[squarely], 0.05) > 0.9
+    assert ((sequence.unit_normals[0] * seen_along).sum(-1)[squarely] < 0).mean() > 0.99
 
 
 PAIRS = {
