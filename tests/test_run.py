@@ -10,6 +10,7 @@ from runs import content, small_config
 from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline.cluster import Cluster
+from seqgen.pipeline.plan import plan_shards
 from seqgen.pipeline.run import Progress, generate_dataset
 from seqgen.scene.surroundings import photos as photos_module
 
@@ -121,3 +122,8 @@ def test_clips_of_one_motion_are_in_one_split_and_one_group(tmp_path: Path) -> N
 def test_a_motion_has_all_its_cameras() -> None:
     with pytest.raises(ValueError, match="take 9 or 12"):
         small_config(camera={"views": 3})
+
+
+def test_a_shard_is_cut_between_motions() -> None:
+    config = small_config(sequences=12, camera={"views": 3}, split={"train": 1, "val": 0, "test": 0}, output={"sequences_per_shard": 4})
+    assert [plan.ids for plan in plan_shards(config)] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)]

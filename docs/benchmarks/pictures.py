@@ -31,7 +31,7 @@ FEATURES: dict[str, Fields] = {
     "the same with shadows": {"light.kind": "drawn"},
     "exposure, white balance and noise": SENSOR,
     "the same with sharpening and the spectrum's slope": SENSOR | {"sensor.spectrum": 0.15, "sensor.sharpening": 0.8},
-    "the same with defocus (none of it in a clip in three)": SENSOR | {"sensor.defocus_px": 0.5},
+    "the same with defocus as it is drawn": SENSOR | {"sensor.defocus_px": 0.5},
     "the same with the camera's JPEG in every clip": SENSOR | {"sensor.jpeg": 1.0},
     "motion blur": {"render.shutter": [0.5, 0.5]},
     "3 x 3 samples": {"render.samples": 3},

@@ -31,6 +31,11 @@ class ClipConfig(Section):
     stride: int = Field(1, ge=1, le=1000)
     """frames of the motion from one stored frame to the next"""
 
+    @property
+    def stored_fps(self) -> float:
+        """Stored frames a second."""
+        return self.fps / self.stride
+
     @model_validator(mode="after")
     def _size_is_sane(self) -> "ClipConfig":
         if not all(16 <= side <= 4096 for side in self.size):

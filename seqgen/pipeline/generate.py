@@ -105,7 +105,7 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
 
 def aim(lead: int, rotations: Array, betas: Array, sources: Sources, config: GenerateConfig) -> Shot:
     """The hand turned and placed before the first camera."""
-    fps, rng = config.clip.fps / config.clip.stride, stream(config.seed, lead, "camera")
+    fps, rng = config.clip.stored_fps, stream(config.seed, lead, "camera")
     view = draw_view(config.camera, frames=config.clip.frames, fps=fps, rng=rng)
     hand = pose_hand(rotations, betas, view.camera_from_hand, sources.mover.layer)
     outline_m = (hand.vertices_m - hand.joints_m[:, :1]).astype(float)
@@ -142,7 +142,7 @@ def describe(index: int, lead: int, split: str, shot: Shot, labels: Labels, stag
         split=split,
         seed=config.seed,
         frames=clip.frames,
-        fps=float(clip.fps / clip.stride),
+        fps=clip.stored_fps,
         size=list(clip.size),
         flow=flow,
         camera=camera,

@@ -83,7 +83,7 @@ def _draw_flow(split: SplitName, mover: Mover, config: GenerateConfig, rng: np.r
     poses, clip = mover.assets.poses[split], config.clip
     if config.flow.kind == "walk":
         return draw_flow(poses.bank, poses.graph, config.flow, frames=clip.frames, stride=clip.stride, fps=clip.fps, rng=rng)
-    return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.fps / clip.stride, rng=rng, search=mover.searches.get(split))
+    return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.stored_fps, rng=rng, search=mover.searches.get(split))
 
 
 def _follow(joints_m: Float[Array, "frames 21 3"], fps: float, betas: Float32[Array, "10"], mover: Mover, config: GenerateConfig) -> Float32[Array, "frames 15 3"]:

@@ -63,7 +63,7 @@ def open_props(assets: Assets, mover: Mover, config: GenerateConfig) -> Props:
 
 def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, view: View, props: Props, config: GenerateConfig) -> Stage:
     """The scene of sequence `lead` in the camera frame of its first camera."""
-    timing = {"frames": config.clip.frames, "fps": config.clip.fps / config.clip.stride}
+    timing = {"frames": config.clip.frames, "fps": config.clip.stored_fps}
     skin_rng = stream(config.seed, lead, "skin")
     ita_deg = ita_from_uniform(config.split.banded(skin_rng.random(), split))
     skin = paint_skin(props.skin, config.skin, ita_deg, skin_rng, props.assets.skins[split])
@@ -80,7 +80,7 @@ def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, vie
 def seen_from(stage: Stage, view_from_first: Float[Array, "4 4"], camera: Camera, index: int, split: SplitName, props: Props, config: GenerateConfig) -> Stage:
     """The stage in the frame of another camera, before the background that sequence `index` draws."""
     turn, shift = view_from_first[:3, :3].astype(np.float32), view_from_first[:3, 3].astype(np.float32)
-    scene, timing = stage.scene, {"frames": config.clip.frames, "fps": config.clip.fps / config.clip.stride}
+    scene, timing = stage.scene, {"frames": config.clip.frames, "fps": config.clip.stored_fps}
     surface = replace(scene.surface, vertices_m=scene.surface.vertices_m @ turn.T + shift, normals=scene.surface.normals @ turn.T)
     light = Light(rotate_harmonics(scene.light.ambient, turn).astype(np.float32), scene.light.directions @ turn.T, scene.light.colours, scene.light.shadows)
     background, photo = draw_background(props.assets.photos[split], config.background, size=config.clip.size, **timing, rng=stream(config.seed, index, "background"))
@@ -93,7 +93,7 @@ def _arm(
     """What closes a wrist, and its kind. `forearm_in_hand` where it is known which way the forearm goes."""
     if props.arm is None:
         return [], "none"
-    arm = draw_arm(config.arm, frames=config.clip.frames, fps=config.clip.fps / config.clip.stride, viewpoint=viewpoint, rng=rng, forearm_in_hand=forearm_in_hand)
+    arm = draw_arm(config.arm, frames=config.clip.frames, fps=config.clip.stored_fps, viewpoint=viewpoint, rng=rng, forearm_in_hand=forearm_in_hand)
     if arm is None:
         return [dome_surface(hand, props.arm.loop, skin.arm)], "none"
     cloth = draw_pattern(rng, cloth=True) if arm.sleeve else skin.arm
@@ -104,7 +104,7 @@ def _occluder(lead: int, split: SplitName, hand: HandMotion, skin: Skin, camera:
     """What is in the way, if anything."""
     rng = stream(config.seed, lead, "occluder")
     occluder = draw_occluder(
-        config.occluder, joints_m=hand.joints_m.astype(float), camera=camera, fps=config.clip.fps / config.clip.stride, meshes=props.assets.meshes, rng=rng
+        config.occluder, joints_m=hand.joints_m.astype(float), camera=camera, fps=config.clip.stored_fps, meshes=props.assets.meshes, rng=rng
     )
     if occluder is None:
         return None, []

@@ -144,6 +144,35 @@ def about_same(face_materials: wp.array(dtype=wp.int32), key: wp.uint64, other: 
 
 
 @no_type_check
+@wp.func
+def light_of_samples(
+    seen: Seen, surface: Surface, materials: Materials, light: Light, frame: wp.int32, y: wp.int32, x: wp.int32, lit_key: wp.uint64, lit: wp.vec3
+):
+    """Mean light over all samples of a pixel, of those that nothing covers none, and the share that is covered. A sample that sees about what the last one
+    did, or the place of `lit_key` whose light is `lit`, has its light."""
+    moving = seen.screen.shape[0] > 1
+    linear = wp.vec3(0.0, 0.0, 0.0)
+    covered = wp.float32(0.0)
+    last_key = lit_key
+    last_light = lit
+    for sample in range(seen.samples.shape[3]):
+        key = seen.samples[frame, y, x, sample]
+        if key != _EMPTY:
+            if moving or last_key == _EMPTY or not about_same(surface.face_materials, last_key, key, seen.perspective):
+                face = int(key & _FACE)
+                moment = wp.int32(0)
+                if moving:
+                    moment = sample + 1
+                offset = seen.offsets[sample]
+                shares = shares_in(surface, seen.screen, moment, frame, face, (x << _SHIFT) + offset[0], (y << _SHIFT) + offset[1])
+                last_light = light_at(surface, materials, light, seen.perspective, frame, face, shares)
+                last_key = key
+            linear += last_light
+            covered += 1.0
+    return linear / float(seen.samples.shape[3]), covered / float(seen.samples.shape[3])
+
+
+@no_type_check
 @wp.kernel
 def resolve(
     seen: Seen,
@@ -160,7 +189,6 @@ def resolve(
     """One thread a piece of a row, `columns` wide: labels of what is at the pixel's centre, light of that or of the pixel's samples."""
     frame, y, piece = wp.tid()
     moving = seen.screen.shape[0] > 1
-    count = seen.samples.shape[3]
     inside_y = y >= seen.boxes[frame, 1] and y <= -seen.boxes[frame, 3]
     end = wp.min((piece + 1) * columns, radiance.shape[2])
     background_row(background.photo, background.photo_from_pixel, decode, frame, y, piece * columns, end, radiance)
@@ -169,7 +197,7 @@ def resolve(
         part = wp.uint8(0)
         covered = wp.float32(0.0)
         linear = wp.vec3(0.0, 0.0, 0.0)
-        last_key = _EMPTY
+        lit_key = _EMPTY
         if inside_y and x >= seen.boxes[frame, 0] and x <= -seen.boxes[frame, 2]:
             several = seen.several[frame, y, x] != wp.uint8(0)
             key = seen.centres[frame, y, x]
@@ -183,27 +211,9 @@ def resolve(
                 if not moving or not several:
                     linear = light_at(surface, materials, light, seen.perspective, frame, face, shares)
                     covered = wp.float32(1.0)
-                    last_key = key
+                    lit_key = key
             if several:
-                last_light = linear
-                linear = wp.vec3(0.0, 0.0, 0.0)
-                covered = wp.float32(0.0)
-                for sample in range(count):
-                    key = seen.samples[frame, y, x, sample]
-                    if key != _EMPTY:
-                        if moving or last_key == _EMPTY or not about_same(surface.face_materials, last_key, key, seen.perspective):
-                            face = int(key & _FACE)
-                            moment = wp.int32(0)
-                            if moving:
-                                moment = sample + 1
-                            offset = seen.offsets[sample]
-                            shares = shares_in(surface, seen.screen, moment, frame, face, (x << _SHIFT) + offset[0], (y << _SHIFT) + offset[1])
-                            last_light = light_at(surface, materials, light, seen.perspective, frame, face, shares)
-                            last_key = key
-                        linear += last_light
-                        covered += 1.0
-                linear = linear / float(count)
-                covered = covered / float(count)
+                linear, covered = light_of_samples(seen, surface, materials, light, frame, y, x, lit_key, linear)
         depths[frame, y, x] = depth
         parts[frame, y, x] = part
         if covered > 0.0:

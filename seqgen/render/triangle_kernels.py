@@ -52,20 +52,11 @@ def triangle_of(screen: wp.array3d(dtype=ScreenVertex), moment: wp.int32, frame:
 
 @no_type_check
 @wp.func
-def columns_of(t: Triangle, reach: wp.int32, width: wp.int32):
-    """First and last column with places within `reach` (1/4096 px) of their pixels' centres that the triangle may cover."""
-    low = wp.min(t.a.x, wp.min(t.b.x, t.c.x)) - reach
-    high = wp.max(t.a.x, wp.max(t.b.x, t.c.x)) + reach
-    return wp.max((low + _STEP - 1) >> _SHIFT, 0), wp.min(high >> _SHIFT, width - 1)
-
-
-@no_type_check
-@wp.func
-def rows_of(t: Triangle, reach: wp.int32, height: wp.int32):
-    """First and last row, as `columns_of`."""
-    low = wp.min(t.a.y, wp.min(t.b.y, t.c.y)) - reach
-    high = wp.max(t.a.y, wp.max(t.b.y, t.c.y)) + reach
-    return wp.max((low + _STEP - 1) >> _SHIFT, 0), wp.min(high >> _SHIFT, height - 1)
+def span_of(a: wp.int32, b: wp.int32, c: wp.int32, reach: wp.int32, size: wp.int32):
+    """First and last of `size` columns (or rows) with places within `reach` (1/4096 px) of their pixels' centres that a triangle of these x (or y) may cover."""
+    low = wp.min(a, wp.min(b, c)) - reach
+    high = wp.max(a, wp.max(b, c)) + reach
+    return wp.max((low + _STEP - 1) >> _SHIFT, 0), wp.min(high >> _SHIFT, size - 1)
 
 
 @no_type_check
@@ -111,8 +102,8 @@ def rasterise(screen: wp.array3d(dtype=ScreenVertex), faces: wp.array(dtype=wp.v
     t = triangle_of(screen, 0, frame, faces[face], perspective)
     if t.area <= wp.int64(0):
         return
-    column_low, column_high = columns_of(t, 0, keys.shape[2])
-    row_low, row_high = rows_of(t, 0, keys.shape[1])
+    column_low, column_high = span_of(t.a.x, t.b.x, t.c.x, 0, keys.shape[2])
+    row_low, row_high = span_of(t.a.y, t.b.y, t.c.y, 0, keys.shape[1])
     if column_low <= column_high and row_low <= row_high:
         cover(t, face, frame, column_low, column_high, row_low, row_high, keys)
 
@@ -247,6 +238,6 @@ def rasterise_samples(
     frame, face = wp.tid()
     t = triangle_of(screen, moment, frame, faces[face], perspective)
     if t.area > wp.int64(0):
-        column_low, column_high = columns_of(t, _HALF, keys.shape[2])
-        row_low, row_high = rows_of(t, _HALF, keys.shape[1])
+        column_low, column_high = span_of(t.a.x, t.b.x, t.c.x, _HALF, keys.shape[2])
+        row_low, row_high = span_of(t.a.y, t.b.y, t.c.y, _HALF, keys.shape[1])
         cover_samples(t, face, frame, column_low, column_high, row_low, row_high, offsets, first, last, several, keys)

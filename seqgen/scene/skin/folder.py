@@ -13,10 +13,11 @@ from PIL import Image
 
 from seqgen.errors import UserError
 from seqgen.hand.model import HandModel
+from seqgen.scene.arm.arm import TEXTURE_M
 from seqgen.scene.scene import Material, plain_material
 from seqgen.scene.skin.amounts import ROUGHNESS
 from seqgen.scene.skin.record import MELT_M, REFLECTANCE, Skin, SkinConfig
-from seqgen.scene.skin.sites import ARM_COLUMNS, ARM_ROWS, ARM_TEXTURE_M
+from seqgen.scene.skin.sites import ARM_COLUMNS, ARM_ROWS
 from seqgen.scene.skin.skin_map import SkinMap
 from seqgen.scene.skin.tone import ita_from_rgb, levels_from_linear, linear_from_levels
 from seqgen.splits import SPLITS, SplitConfig, SplitName, held_apart
@@ -125,7 +126,7 @@ def _around(loop: Float32[Array, "loop 3"]) -> Float[Array, "columns 3"]:
 
 def _arm(rim: Float[Array, "columns 3"]) -> Material:
     """An arm of the rim's linear colours, which melt into their mean."""
-    up_m = np.arange(ARM_ROWS)[::-1, None, None] / ARM_ROWS * ARM_TEXTURE_M
+    up_m = np.arange(ARM_ROWS)[::-1, None, None] / ARM_ROWS * TEXTURE_M
     mean = rim.mean(0)
     colours = np.broadcast_to(mean + np.exp(-((up_m / MELT_M) ** 2)) * (rim - mean), (ARM_ROWS, ARM_COLUMNS, 3))
     albedo = levels_from_linear(colours).round().astype(np.uint8)

@@ -10,11 +10,12 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from seqgen.scene.arm.arm import TEXTURE_M
 from seqgen.scene.scene import Material, plain_material
 from seqgen.scene.skin.amounts import ROUGHNESS, ROUGHNESS_RANGE, draw_amounts
 from seqgen.scene.skin.folder import SkinRef, own_skin
 from seqgen.scene.skin.record import MELT_FINE_M, MELT_M, REFLECTANCE, Skin, SkinConfig
-from seqgen.scene.skin.sites import ARM_COLUMNS, ARM_ROWS, ARM_TEXTURE_M
+from seqgen.scene.skin.sites import ARM_COLUMNS, ARM_ROWS
 from seqgen.scene.skin.skin_map import DRAWN, FIXED, VARIANTS, PatternSet, SkinMap
 from seqgen.scene.skin.tone import log_tone
 
@@ -94,7 +95,7 @@ def _smoothing() -> Float32[Array, "columns columns"]:
 @cache
 def _melting() -> Float32[Array, "rows 2"]:
     """How much of the wrist's coarse and of its fine colours is left in each row."""
-    up_m = np.arange(ARM_ROWS)[::-1, None] / ARM_ROWS * ARM_TEXTURE_M
+    up_m = np.arange(ARM_ROWS)[::-1, None] / ARM_ROWS * TEXTURE_M
     return np.exp(-((up_m / [MELT_M, MELT_FINE_M]) ** 2)).astype(np.float32)
 
 

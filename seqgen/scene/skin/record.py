@@ -28,7 +28,7 @@ class SkinConfig(Section):
 
 @dataclass(frozen=True)
 class Skin:
-    """What hand and forearm of one clip wear. `arm`: u runs around the wrist's loop, v up the arm (`sites.ARM_TEXTURE_M`).
+    """What hand and forearm of one clip wear. `arm`: u runs around the wrist's loop, v up the arm (`arm/arm.py`, TEXTURE_M).
 
     `colours` are linear. `name` is that of the user's file, or the kind of skin; `ita_deg` the individual typology angle of the back of the hand.
     """

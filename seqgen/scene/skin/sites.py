@@ -9,11 +9,11 @@ from scipy.spatial import cKDTree
 
 from seqgen.hand.anatomy import joint_axes
 from seqgen.hand.model import HandModel, rest_joints_m
+from seqgen.scene.arm.arm import TEXTURE_M
 from seqgen.scene.skin.unwrap import Texels, vertex_normals_at_rest
 from seqgen.skeleton import PALM_M, hand_frame
 
 Array = np.ndarray
-ARM_TEXTURE_M = 0.45  # how much of the arm its texture covers
 ARM_COLUMNS, ARM_ROWS = 80, 192
 
 
@@ -78,10 +78,10 @@ def arm_sites(model: HandModel, anatomy: Anatomy, loop: Int32[Array, "loop"]) ->
     around = (np.arange(ARM_COLUMNS) + 0.5) / ARM_COLUMNS
     rim = (model.template_m[loop] - frame.wrist[0]) @ frame.axes[0] / anatomy.true_size if len(loop) else _round_wrist()
     ring = np.stack([np.interp(around * len(rim), np.arange(len(rim) + 1), np.append(rim[:, k], rim[0, k])) for k in range(3)], 1)
-    along = (ARM_ROWS - np.arange(ARM_ROWS) - 0.5) / ARM_ROWS * ARM_TEXTURE_M / anatomy.true_size
+    along = (ARM_ROWS - np.arange(ARM_ROWS) - 0.5) / ARM_ROWS * TEXTURE_M / anatomy.true_size
     points = (ring + along[:, None, None] * [0.0, -1.0, 0.0]).reshape(-1, 3)
     normals = np.tile(_unit((ring - ring.mean(0)) * [1.0, 0.0, 1.0]), (ARM_ROWS, 1))
-    return Sites(points, normals, np.eye(1, 16).repeat(len(points), 0), normals[:, 2], np.ones(len(points), bool), ARM_TEXTURE_M / ARM_ROWS / anatomy.true_size)
+    return Sites(points, normals, np.eye(1, 16).repeat(len(points), 0), normals[:, 2], np.ones(len(points), bool), TEXTURE_M / ARM_ROWS / anatomy.true_size)
 
 
 def _round_wrist() -> Float[Array, "16 3"]:
