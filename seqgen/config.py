@@ -58,16 +58,26 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not valid TOML: {error}") from None
 
 
-def shipped_configs() -> dict[str, Path]:
-    """Name to file of the configs that come with seqgen: in the package when it was installed, beside it in a checkout."""
+def read_config(model: type[SectionType], path: Path, overrides: Mapping[str, Any]) -> SectionType:
+    """A config file with fields replaced by their dotted names; a mistake is laid at the door of the one that made it, the file or the command line."""
+    tables = read_toml(path)
+    config = build(model, tables, where=str(path))
+    for name, value in overrides.items():
+        tables = overlay(tables, name, value)
+    return build(model, tables, where="command line") if overrides else config
+
+
+def shipped_configs(kind: str = "") -> dict[str, Path]:
+    """Name to file of the configs that come with seqgen: in the package when it was installed, beside it in a checkout. `kind`: those in a folder of that
+    name ("train", "domains"), else the generating ones."""
     package = Path(__file__).parent
-    folder = next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), None)
+    folder = next((f / kind for f in (package / "configs", package.parent / "configs") if f.is_dir()), None)
     return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
 
 
-def find_config(name: str) -> Path:
-    """The file of a config given as a path or as the name of a shipped one."""
-    shipped = shipped_configs()
+def find_config(name: str, kind: str = "") -> Path:
+    """The file of a config given as a path or as the name of a shipped one of that kind."""
+    shipped = shipped_configs(kind)
     if name in shipped:
         return shipped[name]
     if not name.endswith(".toml") and "/" not in name:

@@ -22,6 +22,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
@@ -81,19 +82,35 @@ def encode_sequence(sequence: HandSequence, *, jpeg_quality: int) -> list[tuple[
 
 def decode_sequence(key: str, members: Mapping[str, bytes]) -> HandSequence:
     """The mirror of `encode_sequence`; rgb is what the JPEG holds. A UserError names the member that is missing, unknown or damaged."""
-    if "meta.json" not in members:
-        raise UserError(f"{key}.meta.json is missing")
-    meta = _decode(key, "meta.json", members, _decode_meta)
-    if meta["key"] != key:
-        raise UserError(f"{key}.meta.json is that of sequence {meta['key']}")
+    meta = decode_meta(key, members)
     there = {name.partition(".")[2] for name in members}
     present = [name for name, member in FRAME_MEMBERS.items() if not member.optional or name in there]
     names = member_names(meta["frames"], present)
     for name in sorted(set(names) ^ set(members)):
         raise UserError(f"{key}.{name} " + ("is missing" if name in names else f"is no member of a sample of {meta['frames']} frames"))
-    pictures = {FRAME_MEMBERS[name].field: _decode_clip(key, name, members, meta) for name in present}
+    pictures = {FRAME_MEMBERS[name].field: decode_pictures(key, name, members, meta, range(meta["frames"])) for name in present}
     labels = _decode(key, "labels.npz", members, lambda data: _decode_labels(data, meta["frames"]))
     return HandSequence(key=key, split=meta["split"], labels=labels, meta=meta, **pictures)
+
+
+def decode_pictures(key: str, name: str, members: Mapping[str, bytes], meta: Mapping[str, Any], frames: Iterable[int]) -> Array:
+    """The pictures of one kind ("rgb.jpg") of some frames, in the order asked for."""
+    member = FRAME_MEMBERS[name]
+    shape, read = (*meta["size"][::-1], *member.channels), _read_npy if name.endswith(".npy") else _read_image
+    return np.stack([_decode(key, f"{frame:03d}.{name}", members, lambda data: _checked(read(data), member.dtype, shape)) for frame in frames])
+
+
+def decode_labels(key: str, members: Mapping[str, bytes], frames: int, names: Iterable[str]) -> dict[str, Array | None]:
+    """Those arrays of `Labels` that are asked for; None where the data set may have none and has none."""
+    return _decode(key, "labels.npz", members, lambda data: _decode_arrays(data, frames, names))
+
+
+def decode_meta(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
+    """The meta of sequence `key`, checked."""
+    meta = _decode(key, "meta.json", members, _decode_meta)
+    if meta["key"] != key:
+        raise UserError(f"{key}.meta.json is that of sequence {meta['key']}")
+    return meta
 
 
 def sequence_schema(sequence: HandSequence) -> dict[str, Any]:
@@ -151,17 +168,12 @@ def _encode_meta(meta: Mapping[str, Any]) -> bytes:
 
 def _decode(key: str, name: str, members: Mapping[str, bytes], decoder: Callable[[bytes], Decoded]) -> Decoded:
     """Runs a decoder; whatever a codec raises over damaged bytes becomes one line that names the member."""
+    if name not in members:
+        raise UserError(f"{key}.{name} is missing")
     try:
         return decoder(members[name])
     except Exception as error:
         raise UserError(f"{key}.{name} is damaged: {error}") from error
-
-
-def _decode_clip(key: str, name: str, members: Mapping[str, bytes], meta: dict[str, Any]) -> Array:
-    """The pictures of all frames."""
-    member = FRAME_MEMBERS[name]
-    shape, read = (*meta["size"][::-1], *member.channels), _read_npy if name.endswith(".npy") else _read_image
-    return np.stack([_decode(key, f"{frame:03d}.{name}", members, lambda data: _checked(read(data), member.dtype, shape)) for frame in range(meta["frames"])])
 
 
 def _read_image(data: bytes) -> Array:
@@ -182,15 +194,26 @@ def _checked(picture: Array, dtype: type, shape: tuple[int, ...]) -> Array:
 def _decode_labels(data: bytes, frames: int) -> Labels:
     """The labels, with the types and shapes that `Labels` declares."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    hints = get_type_hints(Labels)
-    for name in sorted(set(arrays) - set(hints)):
-        raise ValueError(f"unknown array {name}")
-    for name, hint in hints.items():
-        array = arrays.get(name)
+        for name in sorted(set(archive.files) - set(_label_hints())):
+            raise ValueError(f"unknown array {name}")
+    return Labels(**_decode_arrays(data, frames, _label_hints()))
+
+
+def _decode_arrays(data: bytes, frames: int, names: Iterable[str]) -> dict[str, Array | None]:
+    """Some arrays, with the types and shapes that `Labels` declares."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        arrays = {name: archive[name] if name in archive.files else None for name in names}
+    for name, array in arrays.items():
+        hint = _label_hints()[name]
         if not isinstance(array, hint) or (array is not None and name != "betas" and len(array) != frames):
             raise ValueError(f"{name} is {'missing' if array is None else f'{array.dtype} of shape {array.shape}'}, expected {hint} with {frames} frames")
-    return Labels(**{name: arrays.get(name) for name in hints})
+    return arrays
+
+
+@cache
+def _label_hints() -> dict[str, Any]:
+    """Name to type of the arrays, which take longer to ask for than to decode."""
+    return get_type_hints(Labels)
 
 
 def _decode_meta(data: bytes) -> dict[str, Any]:

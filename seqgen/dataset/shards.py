@@ -10,9 +10,10 @@ The stock writer is neither atomic nor reproducible, hence this one. Any WebData
 
 import hashlib
 import io
+import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -74,6 +75,39 @@ def shard_spans(path: Path) -> dict[str, Span]:
             key, _ = _split_name(info, path)
             spans[key] = (spans[key][0] if key in spans else info.offset, archive.offset)
     return spans
+
+
+def first_members(path: Path) -> tuple[str, ...]:
+    """The names, after the key, of the members of a shard's first sequence: those of all sequences of a data set."""
+    with _open_shard(path) as file, _open_tar(file, path) as archive:
+        named = (_split_name(info, path) for info in _headers(archive, path))
+        return tuple(name for _, name in next((list(group) for _, group in groupby(named, key=lambda member: member[0])), []))
+
+
+def read_members(path: Path, span: Span, wanted: Container[str]) -> dict[str, bytes]:
+    """Those members of the one sequence at `span` that are wanted, by their names after the key; the others are skipped unread.
+
+    Goes from header to header itself: `tarfile` takes 10 us for each, a third of the time that the pictures of a small clip take.
+    """
+    members: dict[str, bytes] = {}
+    with _open_shard(path) as file:
+        descriptor, at = file.fileno(), span[0]
+        while at < span[1]:
+            name, size = _parse_header(os.pread(descriptor, tarfile.BLOCKSIZE, at), path, at)
+            if name in wanted:
+                members[name] = os.pread(descriptor, size, at + tarfile.BLOCKSIZE)
+            at += tarfile.BLOCKSIZE + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    return members
+
+
+def _parse_header(header: bytes, path: Path, at: int) -> tuple[str, int]:
+    """Name after the key and size of a member, from the header that `write_shard` wrote; its sum of bytes, which counts its own field as blanks, is checked."""
+    try:
+        if sum(header[:148]) + 8 * ord(" ") + sum(header[156:]) != int(header[148:156].rstrip(b"\0 "), 8):
+            raise ValueError("wrong checksum")
+        return header[:100].rstrip(b"\0").decode().partition(".")[2], int(header[124:136].rstrip(b"\0 "), 8)
+    except ValueError as error:
+        raise UserError(f"{path}: damaged after byte {at} ({error}); fetch or generate it again") from None
 
 
 def read_span(path: Path, span: Span) -> HandSequence:

@@ -1,16 +1,11 @@
-"""The command line: reads the config, calls one function for each command, prints. `seqgen --help` lists the commands.
-
-Exit codes: 0 done; 2 the user can mend it, one line on stderr; 1 a fault of ours, with its traceback.
-"""
+"""The commands that make data: generate, preview, bank, fit."""
 
 import argparse
-import logging
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgen.config import Section, build, field_table, find_config, overlay, parse_overrides, read_toml, shipped_configs
+from seqgen.config import field_table, find_config, parse_overrides, read_config, shipped_configs
 from seqgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,42 +14,8 @@ if TYPE_CHECKING:
 ALIASES = {"pose_bank": "poses.bank", "pose_format": "poses.format", "hand": "hand.kind", "renderer": "render.renderer"}
 
 
-def main() -> None:
-    """The entry point of the `seqgen` command."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except UserError as error:
-        print(f"seqgen: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("seqgen: stopped; the same command continues", file=sys.stderr)
-        sys.exit(130)
-
-
-def run(arguments: list[str]) -> int:
-    """Runs one command line; returns its exit code. UserErrors pass through."""
-    if arguments[:1] == ["generate"]:  # its fields are the config's, not argparse's
-        return generate_command(arguments[1:])
-    parser = _parser()
-    known = parser.parse_args(arguments)
-    if known.command is None:
-        parser.print_help()
-        return 0
-    return known.function(known)
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, but a mistake is a UserError of one line."""
-
-    def error(self, message: str) -> None:
-        raise UserError(f"{message}; `{self.prog} --help` shows the usage")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="seqgen", description="Synthetic hand motion as training data.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-
+def add_commands(commands: Any) -> None:
+    """Adds these commands to a parser's."""
     commands.add_parser("generate", help="make a data set; `seqgen generate --help` lists every field of the config")
 
     preview = commands.add_parser("preview", help="contact sheet and animation of a data set")
@@ -84,15 +45,6 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", type=Path, required=True, help="file for the weights; then `seqgen generate --hand.encoder FILE`")
     fit.set_defaults(function=fit_command)
 
-    commands.add_parser("doctor", help="what works on this machine").set_defaults(function=doctor_command)
-
-    config = commands.add_parser("config", help="list the shipped configs, or copy one to edit")
-    config.add_argument("action", choices=["list", "copy"])
-    config.add_argument("name", nargs="?")
-    config.add_argument("--out", type=Path, help="file to write (default: NAME.toml here)")
-    config.set_defaults(function=config_command)
-    return parser
-
 
 def generate_command(words: list[str]) -> int:
     """`seqgen generate`: makes or continues a data set and says where it is."""
@@ -109,7 +61,7 @@ def generate_command(words: list[str]) -> int:
     if isinstance(out, list) or out == "":
         raise UserError(f"command line: --out takes one folder, got {out!r}; the config's name comes first")
     path = find_config(name)
-    config = _read_config(GenerateConfig, path, overrides)
+    config = read_config(GenerateConfig, path, overrides)
     directory = Path(out or Path("outputs") / path.stem)
 
     from seqgen.pipeline.run import generate_dataset
@@ -122,15 +74,6 @@ def generate_command(words: list[str]) -> int:
     if config.output.preview:
         print(f"{directory / 'preview.png'}: what it looks like")
     return 0
-
-
-def _read_config(model: type[Section], path: Path, overrides: dict[str, Any]) -> Section:
-    """A config file with fields replaced from the command line; a mistake is laid at the door of the one that made it."""
-    tables = read_toml(path)
-    config = build(model, tables, where=str(path))
-    for name, value in overrides.items():
-        tables = overlay(tables, name, value)
-    return build(model, tables, where="command line") if overrides else config
 
 
 def preview_command(known: argparse.Namespace) -> int:
@@ -224,35 +167,6 @@ def fit_command(known: argparse.Namespace) -> int:
     return 0
 
 
-def doctor_command(known: argparse.Namespace) -> int:
-    """`seqgen doctor`: one line for each thing that may or may not work here."""
-    from seqgen.doctor import examine
-
-    for name, works, detail in examine():
-        print(f"{'yes' if works else 'no ':3}  {name:16} {detail}")
-    return 0
-
-
-def config_command(known: argparse.Namespace) -> int:
-    """`seqgen config`: the shipped configs."""
-    if known.action == "list":
-        for name, path in shipped_configs().items():
-            first = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-            print(f"{name:14} {first}")
-        return 0
-    if known.name is None or known.name not in shipped_configs():
-        raise UserError(f"config copy {known.name or ''}: name one of {', '.join(shipped_configs())}")
-    out = known.out or Path(f"{known.name}.toml")
-    if out.exists():
-        raise UserError(f"{out} is there already; choose another name with --out")
-    try:
-        shutil.copyfile(shipped_configs()[known.name], out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
-    print(out)
-    return 0
-
-
 def _print_generate_help(model: type) -> None:
     print("seqgen generate [CONFIG] [--out DIR] [--overwrite] [--<section>.<field> VALUE ...]\n")
     print(f"CONFIG is a TOML file or one of: {', '.join(shipped_configs())} (default quickstart); --out defaults to outputs/<config name>")
@@ -289,7 +203,3 @@ class _Reporter:
         self.bar.update(self.task, completed=progress.sequences, speed=speed)
         if not self.live:
             print(f"{progress.sequences}/{progress.total} sequences, {speed}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

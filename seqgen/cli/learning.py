@@ -1,0 +1,185 @@
+"""The commands that learn from data: train, finetune, evaluate, predict, reproduce."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from seqgen.config import field_table, find_config, overlay, parse_overrides, read_toml, shipped_configs
+from seqgen.errors import UserError
+
+ALIASES = {"train_workers": "run.train_workers", "data": "data.train", "freeze": "run.freeze"}
+
+
+def add_commands(commands: Any) -> None:
+    """Adds these commands to a parser's."""
+    commands.add_parser("train", help="teach a network; `seqgen train --help` lists every field of the config")
+    commands.add_parser("finetune", help="go on from a checkpoint with other data, parts of the network frozen; `seqgen finetune --help` says how")
+
+    evaluate = commands.add_parser("evaluate", help="measure a checkpoint on a data set: report.json, tables, curves")
+    evaluate.add_argument("checkpoint", type=Path, help="folder of a checkpoint")
+    evaluate.add_argument("dataset", type=Path, help="a data set of ours, FreiHAND, STB, or a folder with labels.json")
+    evaluate.add_argument("--split", default="test", help="which split of it (default: test); all: the whole data set")
+    evaluate.add_argument("--out", type=Path, help="folder for the report (default: outputs/evaluate/<data set>)")
+    evaluate.add_argument("--batch", type=int, default=8, help="clips at a time")
+    evaluate.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    evaluate.add_argument("--mano-dir", type=Path, help="folder of your MANO files, for a network with the mano hand")
+    evaluate.set_defaults(function=evaluate_command)
+
+    predict = commands.add_parser("predict", help="hands in images, a video or a data set: predictions.json and overlays")
+    predict.add_argument("checkpoint", type=Path, help="folder of a checkpoint")
+    predict.add_argument("input", type=Path, help="a folder of images, an image, a video, or a data set of ours")
+    predict.add_argument("--out", type=Path, required=True, help="folder for predictions.json and overlays")
+    predict.add_argument("--box", default="auto", help="auto: labels' boxes of a data set, else found; picture: the middle square; or a JSON file {name: [x0, y0, x1, y1]}")
+    predict.add_argument("--side", default="right", choices=["right", "left"], help="of hands in pictures that do not say it")
+    predict.add_argument("--stills", action="store_true", help="the images have nothing to do with one another")
+    predict.add_argument("--fps", type=float, help="frames a second of a folder of images")
+    predict.add_argument("--split", help="of a data set (default: all)")
+    predict.add_argument("--no-overlays", action="store_true", help="predictions.json alone")
+    predict.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    predict.add_argument("--mano-dir", type=Path, help="folder of your MANO files, for a network with the mano hand")
+    predict.set_defaults(function=predict_command)
+
+    reproduce = commands.add_parser("reproduce", help="make a table of a paper again: data, training of every row, tests, the table")
+    reproduce.add_argument("table", help="seqhand-table2 or seqhand-table3")
+    reproduce.add_argument("--scale", default="small", choices=["small", "medium", "paper"])
+    reproduce.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
+    reproduce.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+    reproduce.add_argument("--out", type=Path, help="folder for data, checkpoints and tables (default: outputs/reproduce/<scale>)")
+    reproduce.add_argument("--jobs", type=int, metavar="N", help="trainings at once (default: what the scale suggests)")
+    reproduce.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after so many; the same command goes on")
+    reproduce.set_defaults(function=reproduce_command)
+
+
+def train_command(words: list[str]) -> int:
+    """`seqgen train`: teaches a network, or goes on where an unfinished run stopped."""
+    from seqgen.training.config import train_config
+    from seqgen.training.train import train
+
+    if {"-h", "--help"} & set(words):
+        _print_help("train [CONFIG] [--out DIR]", f"CONFIG is a TOML file or one of: {', '.join(shipped_configs('train'))}; --out defaults to outputs/train/<config name>")
+        return 0
+    name = words.pop(0) if words and not words[0].startswith("-") else "seqhand"
+    path = find_config(name, "train")
+    out, overrides = _out(parse_overrides(words, ALIASES))
+    tables = read_toml(path)
+    if not overrides:
+        config = train_config(tables, where=str(path))
+    for field, value in overrides.items():
+        tables = overlay(tables, field, value)
+        config = train_config(tables, where="command line")
+    return _taught(lambda **told: train(config, out or Path("outputs/train") / path.stem, **told))
+
+
+def finetune_command(words: list[str]) -> int:
+    """`seqgen finetune`: goes on from a checkpoint's weights on other data."""
+    from seqgen.training.finetune import finetune
+
+    if {"-h", "--help"} & set(words):
+        about = "CKPT is a checkpoint's folder; the data sets are ours, FreiHAND, STB or folders with labels.json, their clips mixed and taken frame by frame;"
+        about += "\n--freeze temporal (the default) leaves the recurrent layer as it is, none nothing; --out defaults to outputs/finetune/<checkpoint's run>"
+        _print_help("finetune --from CKPT --data DATASET [DATASET ...] [--freeze temporal|none] [--out DIR]", about)
+        return 0
+    out, given = _out(parse_overrides(words, {"train_workers": "run.train_workers"}))
+    checkpoint, data, freeze = (given.pop(name, None) for name in ("from", "data", "freeze"))
+    if not isinstance(checkpoint, str) or data is None:
+        raise UserError("finetune: needs --from CKPT and --data DATASET; `seqgen finetune --help` says how")
+    frozen = ["temporal"] if "freeze" not in words and "--freeze" not in words else [] if freeze in (None, "none") else [freeze] if isinstance(freeze, str) else freeze
+    run = Path(checkpoint).resolve().parent.name
+    data = [data] if isinstance(data, str) else data
+    return _taught(lambda **told: finetune(Path(checkpoint), data, out or Path("outputs/finetune") / run, freeze=frozen, overrides=given, **told))
+
+
+def _out(overrides: dict[str, Any]) -> tuple[Path | None, dict[str, Any]]:
+    """--out, and the other fields."""
+    out = overrides.pop("out", None)
+    if out is not None and (not isinstance(out, str) or not out):
+        raise UserError(f"command line: --out takes one folder, got {out!r}; the config's name comes first")
+    return (None if out is None else Path(out)), overrides
+
+
+def _taught(teach: Any) -> int:
+    """Runs a training with a bar and says what came of it."""
+    from seqgen.training.progress import ProgressBar
+
+    with ProgressBar() as bar:
+        result = teach(say=bar.say, report=bar.report)
+    validation = "" if result.best_mm is None else f", {result.best_mm:.2f} mm in validation at step {result.best_step}"
+    print(f"{result.checkpoint}: {result.steps} steps{validation}; {result.frames_per_s:.0f} frames/s, {result.data_wait_share:.1%} of the time waiting for data")
+    return 0
+
+
+def evaluate_command(known: argparse.Namespace) -> int:
+    """`seqgen evaluate`: the report of a checkpoint on a data set."""
+    from seqgen.benchmarks import open_clips
+    from seqgen.estimators.checkpoint import load_estimator
+    from seqgen.evaluation.evaluate import evaluate
+    from seqgen.evaluation.report import write_report
+
+    if known.batch < 1:
+        raise UserError(f"evaluate: --batch {known.batch}: must be at least 1")
+    _check_device(known.device)
+    source = open_clips(known.dataset, split=None if known.split == "all" or (known.dataset / "labels.json").is_file() else known.split)
+    loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
+    evaluation = evaluate(loaded.estimator, loaded.input, source, batch=known.batch, device=known.device, say=print)
+    out = known.out or Path("outputs/evaluate") / known.dataset.resolve().name
+    report = write_report(evaluation, out, about={"checkpoint": str(known.checkpoint), "data": str(known.dataset), "split": known.split})
+    print(f"{report['mean_joint_error_mm']:.2f} mm mean joint error, root-relative; {out / 'report.md'}, report.json, curves.svg")
+    return 0
+
+
+def predict_command(known: argparse.Namespace) -> int:
+    """`seqgen predict`: predictions.json and overlays of an input."""
+    from rich.progress import Progress
+
+    from seqgen.estimators.checkpoint import load_estimator
+    from seqgen.prediction.run import predict_into
+
+    _check_device(known.device)
+    loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
+    box = known.box if known.box in ("auto", "picture") else Path(known.box)
+    choices = {"side": known.side, "stills": known.stills, "fps": known.fps, "split": known.split, "overlays": not known.no_overlays}
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("frames", total=None)
+        frames = predict_into(loaded, known.input, known.out, box=box, report=lambda done, total: bar.update(task, completed=done, total=total), **choices)
+    print(f"{known.out / 'predictions.json'}: {frames} frames")
+    return 0
+
+
+def reproduce_command(known: argparse.Namespace) -> int:
+    """`seqgen reproduce`: a table of a paper from data to Markdown. Exit code 1 when a piece of it failed."""
+    from seqgen.reproduction.run import reproduce
+
+    out = known.out or Path("outputs/reproduce") / known.scale
+    choices = {"rows": known.rows, "seeds": known.seeds, "jobs": known.jobs, "minutes": known.minutes}
+    outcome = reproduce(known.table, known.scale, out, generate=_generate, say=lambda text: print(text, flush=True), **choices)
+    for piece, reason in outcome.failed.items():
+        print(f"failed: {piece}: {reason}", file=sys.stderr)
+    left = f", {len(outcome.left)} left: the same command goes on" if outcome.left else ""
+    print(f"{outcome.markdown}: {outcome.done} trainings with their tests done{left}")
+    return 1 if outcome.failed else 0
+
+
+def _generate(config: str, fields: dict[str, Any], directory: Path) -> None:
+    """Makes a data set for a table: where the two wings meet."""
+    from seqgen.config import read_config
+    from seqgen.pipeline.config import GenerateConfig
+    from seqgen.pipeline.run import generate_dataset
+
+    generate_dataset(read_config(GenerateConfig, Path(config), fields), directory, say=lambda text: print(text, flush=True))
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; give --device cpu")
+
+
+def _print_help(usage: str, about: str) -> None:
+    from seqgen.training.config import config_class
+
+    print(f"seqgen {usage} [--<section>.<field> VALUE ...]\n\n{about}")
+    print("Short for longer names: " + ", ".join(f"--{short.replace('_', '-')} is --{full}" for short, full in ALIASES.items()) + "\n")
+    for dotted, default, text in field_table(config_class({}, where="seqgen")):
+        print(f"  --{dotted.replace('_', '-'):36} {default:14} {text}")

@@ -1,0 +1,64 @@
+"""A clip as networks are taught with: pictures, and those labels that its source knows. Ours and other people's data become one record here.
+
+A still is a clip of one frame. What a source does not know is None. Plain arrays; knows no file format but, for our own data, `Dataset`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8, UInt16
+
+from seqgen.camera import CameraKind
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelledClip:
+    """What is known of a clip of one hand. Joints: the canonical 21; camera frame: OpenCV, metres; pixels: of these pictures.
+
+    `pose` and `betas` are MANO-type parameters of a right hand, or of the mirror image where `side` is left, relative to the template of the hand called `hand`
+    ("open", "mano"; "" where there are none). `vertices_m` are of that hand's surface. `joints_valid` is false where a source has no such joint.
+    `intrinsics`: as in `seqgen.camera` for its `camera_kind`, but any upper-left 2 x 2 block. `mask`: the hand itself.
+    """
+
+    key: str
+    source: str
+    side: str
+    fps: float
+    rgb: UInt8[Array, "frames height width 3"]
+    joints_m: Float32[Array, "frames 21 3"]
+    joints_px: Float32[Array, "frames 21 2"]
+    joints_valid: Bool[Array, "frames 21"]
+    box_px: Float32[Array, "frames 4"]
+    camera_kind: CameraKind
+    intrinsics: Float32[Array, "frames 3 3"] | None = None
+    hand: str = ""
+    pose: Float32[Array, "frames 16 3"] | None = None
+    betas: Float32[Array, "10"] | None = None
+    vertices_m: Float32[Array, "frames vertices 3"] | None = None
+    mask: Bool[Array, "frames height width"] | None = None
+    depth_tenth_mm: UInt16[Array, "frames height width"] | None = None
+
+
+@runtime_checkable
+class ClipSource(Protocol):
+    """Clips by position; sendable to other processes. `read` may be asked for some frames only, and then decodes no others."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def key(self, position: int) -> str:
+        """The clip's name, without reading it."""
+        ...
+
+    def num_frames(self, position: int) -> int:
+        """How long the clip is, without reading it."""
+        ...
+
+    def read(self, position: int, frames: Sequence[int] | None = None) -> LabelledClip:
+        """The clip, whole or the frames asked for in their order."""
+        ...

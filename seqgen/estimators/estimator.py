@@ -1,0 +1,55 @@
+"""What an estimator is: from a batch to a prediction, frame by frame too, with the losses that teach it."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float32, UInt8
+from torch import Tensor, nn
+
+from seqgen.config import Section
+from seqgen.estimators.batch import Batch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an estimator says of each frame: joints always, the rest where it has it. Root-relative, camera axes, metres; pixels of the crop; a right hand's."""
+
+    joints_m: Float32[Tensor, "batch frames 21 3"]
+    joints_px: Float32[Tensor, "batch frames 21 2"]
+    pose: Float32[Tensor, "batch frames 16 3"] | None = None
+    betas: Float32[Tensor, "batch frames 10"] | None = None
+    weak_perspective: Float32[Tensor, "batch frames 3"] | None = None
+    vertices_m: Float32[Tensor, "batch frames vertices 3"] | None = None
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A `torch.nn.Module` that is taught with batches. Its constructor takes its config and the hand's layer: `SeqHand(config, hand_layer)`.
+
+    `forward` gives whatever `losses` needs; the trainer calls `losses(forward(batch), batch)` and sums the terms, which are weighted already.
+    """
+
+    name: ClassVar[str]  # in ESTIMATORS, checkpoints and configs
+    config: Section
+
+    def forward(self, batch: Batch) -> Any: ...
+
+    def losses(self, output: Any, batch: Batch) -> dict[str, Float32[Tensor, ""]]:
+        """Weighted terms by name; a term that does not apply to the batch is zero or left out."""
+        ...
+
+    def prediction(self, output: Any) -> Prediction:
+        """What the output of `forward` says."""
+        ...
+
+    def step(self, rgb: UInt8[Tensor, "batch 3 size size"], state: Any) -> tuple[Prediction, Any]:
+        """One frame of each of several streams, and the state to give with the next; None starts. Equal to the whole clip at once, in `eval` mode."""
+        ...
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The parts that fine-tuning may freeze, by name: "encoder", "temporal", "head"."""
+        ...
+
+    def start_from(self, batch: Batch) -> None:
+        """Sets constants that training starts from (mean scale and place), from a batch of the data in use."""
+        ...

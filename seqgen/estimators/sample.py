@@ -1,0 +1,188 @@
+"""From clips to what estimators are given: the crop with its labels, exact under scale, shift, turn and mirror; and batches of such samples.
+
+A crop is a similarity of the picture, [[s Q, t], [0 0 1]]. To see it, the camera turns about its own axis by Q, zooms by s and shifts by t; so
+
+    points    X' = diag(Q, 1) X                      pixels        p' = s Q p + t
+    hand      R' = diag(Q, 1) R, the global turn     intrinsics    K' = [[s Q, t], [0 0 1]] K diag(Q, 1)^-1
+
+of either camera kind. A left hand is seen in a mirror: Q then holds a reflection, and the hand parameters, already those of the mirrored hand, turn by
+what is left of it. Knows no files and no randomness.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, UInt8
+from torch import Tensor
+
+from seqgen.dataset.clip import ClipSource, LabelledClip
+from seqgen.estimators.batch import Batch
+from seqgen.estimators.crop import InputConfig, crop_squares, resample, scale_and_turn, to_crop
+from seqgen.estimators.crop import crop_from_picture as map_to_crop
+from seqgen.geometry import axis_angle_from_matrix, matrix_from_axis_angle
+
+Array = np.ndarray
+
+MIRROR = np.diag([-1.0, 1.0])
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of sRGB in 0..1: what public weights were trained with (torchvision)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of a `Batch`, its fields without the batch axis, as arrays. What is not known is zeros, as there; `vertices_m` is None."""
+
+    key: str
+    side: str
+    rgb: UInt8[Array, "frames 3 size size"]
+    joints_m: Float32[Array, "frames 21 3"]
+    root_m: Float32[Array, "frames 3"]
+    joints_px: Float32[Array, "frames 21 2"]
+    joints_valid: Bool[Array, "frames 21"]
+    weak_perspective: Float32[Array, "frames 3"]
+    pose: Float32[Array, "frames 16 3"]
+    betas: Float32[Array, "10"]
+    has_pose: bool
+    mask: Bool[Array, "frames size size"]
+    has_mask: bool
+    vertices_m: Float32[Array, "frames vertices 3"] | None
+    crop_from_picture: Float32[Array, "frames 3 3"]
+    intrinsics: Float32[Array, "frames 3 3"]
+
+
+def make_sample(clip: LabelledClip, input: InputConfig, *, crop_from_picture: Float[Array, "frames 3 3"] | None = None, hand: str | None = None) -> Sample:
+    """The clip as a network sees it; of a left hand, the mirror image.
+
+    `crop_from_picture` maps pixels of the clip's own pictures, before any mirroring (`crop.crop_from_picture` makes such maps); None is what `input` says.
+    The sample's holds the mirror too, so that its inverse always leads back to the pictures.
+    `hand`: the estimator's; parameters and surfaces of other hands count as unknown. None: whichever the clip has.
+    """
+    if crop_from_picture is None:
+        crop_from_picture = map_to_crop(crop_squares(clip.rgb.shape[2:0:-1], clip.box_px, input), input.size)
+    left = clip.side == "left"
+    seen = _flip_of_crop(input.size) @ crop_from_picture if left else crop_from_picture
+    _, turn = scale_and_turn(seen)
+    known = clip if hand in (None, clip.hand) else replace(clip, pose=None, betas=None, vertices_m=None)
+    return Sample(key=clip.key, side=clip.side, **_pictures(clip, crop_from_picture, input.size, flip=left), **_labels(known, seen, turn), **_hand(known, turn, left=left))
+
+
+def _flip_of_crop(size: int) -> Float[Array, "3 3"]:
+    """Exchanges left and right of a crop."""
+    return np.array([[-1.0, 0, size - 1], [0, 1, 0], [0, 0, 1]])
+
+
+def _pictures(clip: LabelledClip, crop: Float[Array, "frames 3 3"], size: int, *, flip: bool) -> dict[str, Array | bool]:
+    """Colours, channels first, and the mask."""
+    rgb = resample(clip.rgb, crop, size).transpose(0, 3, 1, 2)
+    mask = np.zeros((len(rgb), size, size), bool) if clip.mask is None else resample(clip.mask, crop, size)
+    columns = slice(None, None, -1 if flip else 1)
+    return {"rgb": np.ascontiguousarray(rgb[..., columns]), "mask": np.ascontiguousarray(mask[..., columns]), "has_mask": clip.mask is not None}
+
+
+def _labels(clip: LabelledClip, crop: Float[Array, "frames 3 3"], turn: Float[Array, "frames 2 2"]) -> dict[str, Array]:
+    """Joints and camera, carried along with the crop; numbers of joints that are not valid are kept finite."""
+    valid = clip.joints_valid
+    joints_m = _turned(_finite(clip.joints_m), turn)
+    joints_px = to_crop(_finite(clip.joints_px), crop)
+    root_m = joints_m[:, :1]
+    intrinsics = np.zeros((len(turn), 3, 3)) if clip.intrinsics is None else crop @ clip.intrinsics.astype(float) @ np.swapaxes(_about_z(turn), 1, 2)
+    return {
+        "joints_m": (joints_m - root_m).astype(np.float32),
+        "root_m": root_m[:, 0].astype(np.float32),
+        "joints_px": joints_px.astype(np.float32),
+        "joints_valid": valid,
+        "weak_perspective": _fit_weak_perspective(joints_m - root_m, joints_px, valid).astype(np.float32),
+        "crop_from_picture": crop.astype(np.float32),
+        "intrinsics": intrinsics.astype(np.float32),
+    }
+
+
+def _finite(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Zeros where there are no numbers, in double precision."""
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+def _hand(clip: LabelledClip, turn: Float[Array, "frames 2 2"], *, left: bool) -> dict[str, Array | bool | None]:
+    """Hand parameters and surface. Without a turn the pose keeps its numbers."""
+    frames = len(turn)
+    vertices = None if clip.vertices_m is None else _turned(clip.vertices_m.astype(float) - clip.joints_m[:, :1], turn).astype(np.float32)
+    if clip.pose is None or clip.betas is None:
+        return {"pose": np.zeros((frames, 16, 3), np.float32), "betas": np.zeros(10, np.float32), "has_pose": False, "vertices_m": vertices}
+    about_z = _about_z(turn @ MIRROR if left else turn)  # its parameters are the mirrored hand's already
+    pose = clip.pose.copy()
+    if not np.array_equal(about_z, np.broadcast_to(np.eye(3), about_z.shape)):
+        pose[:, 0] = axis_angle_from_matrix(about_z @ matrix_from_axis_angle(clip.pose[:, 0]))
+    return {"pose": pose, "betas": clip.betas, "has_pose": True, "vertices_m": vertices}
+
+
+def _about_z(turn: Float[Array, "frames 2 2"]) -> Float[Array, "frames 3 3"]:
+    """The same in the camera frame, leaving z."""
+    matrix = np.zeros((len(turn), 3, 3))
+    matrix[:, :2, :2], matrix[:, 2, 2] = turn, 1
+    return matrix
+
+
+def _turned(points_m: Float[Array, "frames points 3"], turn: Float[Array, "frames 2 2"]) -> Float[Array, "frames points 3"]:
+    return np.concatenate([np.einsum("tij,tnj->tni", turn, points_m[..., :2]), points_m[..., 2:]], -1)
+
+
+def _fit_weak_perspective(joints_m: Float[Array, "frames 21 3"], joints_px: Float[Array, "frames 21 2"], valid: Bool[Array, "frames 21"]) -> Float[Array, "frames 3"]:
+    """`seqgen.camera.fit_weak_perspective` over the valid joints of root-relative hands; zeros where fewer than two are."""
+    weight = valid[..., None] / np.maximum(valid.sum(1), 1)[:, None, None]
+    xy = joints_m[..., :2]
+    xy_mean, px_mean = (weight * xy).sum(1, keepdims=True), (weight * joints_px).sum(1, keepdims=True)
+    spread = (weight * (xy - xy_mean) ** 2).sum((1, 2))
+    scale = (weight * (xy - xy_mean) * (joints_px - px_mean)).sum((1, 2)) / np.where(spread > 0, spread, 1)
+    fit = np.concatenate([scale[:, None], px_mean[:, 0] - scale[:, None] * xy_mean[:, 0]], 1)
+    return fit * (spread > 0)[:, None]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples of one length as a batch. Surfaces only of one hand; zeros for those that have none."""
+    names = [field.name for field in fields(Sample) if field.name not in ("key", "side", "vertices_m")]
+    stacked = {name: torch.from_numpy(np.stack([getattr(sample, name) for sample in samples])) for name in names}
+    surfaces = [sample.vertices_m for sample in samples]
+    some = next((surface for surface in surfaces if surface is not None), None)
+    vertices = None if some is None else torch.from_numpy(np.stack([np.zeros_like(some) if surface is None else surface for surface in surfaces]))
+    has_vertices = torch.tensor([surface is not None for surface in surfaces])
+    return Batch(keys=tuple(s.key for s in samples), sides=tuple(s.side for s in samples), vertices_m=vertices, has_vertices=has_vertices, **stacked)
+
+
+def batch_of(clips: Sequence[LabelledClip], input: InputConfig, *, hand: str | None = None) -> Batch:
+    """Clips of one length as they are, without augmentation."""
+    return collate([make_sample(clip, input, hand=hand) for clip in clips])
+
+
+def batches_of(source: ClipSource, input: InputConfig, *, batch: int, frames: int | None = None, hand: str | None = None) -> Iterator[Batch]:
+    """A source's clips in its order, whole or their first `frames` frames, in one process: batches of at most `batch` clips, all of a batch of one length."""
+    lengths = [source.num_frames(position) if frames is None else min(frames, source.num_frames(position)) for position in range(len(source))]
+    for positions in _runs_of_one_length(lengths, batch):
+        clips = [source.read(position, None if lengths[position] == source.num_frames(position) else range(lengths[position])) for position in positions]
+        yield batch_of(clips, input, hand=hand)
+
+
+def _runs_of_one_length(lengths: Iterable[int], most: int) -> Iterator[list[int]]:
+    """Positions in order, cut where the length changes and after `most`."""
+    run: list[int] = []
+    before = None
+    for position, length in enumerate(lengths):
+        if run and (length != before or len(run) == most):
+            yield run
+            run = []
+        run.append(position)
+        before = length
+    if run:
+        yield run
+
+
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """The batch with all its tensors there."""
+    moved = {field.name: getattr(batch, field.name).to(device, non_blocking=True) for field in fields(Batch) if isinstance(getattr(batch, field.name), Tensor)}
+    return replace(batch, **moved)
+
+
+def normalised(rgb: UInt8[Tensor, "*batch 3 height width"]) -> Float32[Tensor, "*batch 3 height width"]:
+    """The network's input: sRGB bytes less ImageNet's mean, over its standard deviation."""
+    mean, std = (torch.tensor(values, device=rgb.device)[:, None, None] * 255 for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (rgb.float() - mean) / std

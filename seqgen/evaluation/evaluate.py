@@ -1,0 +1,220 @@
+"""An estimator's predictions beside the labels, for every frame of some clips. Knows no metric but the mean joint error and no file: `report` writes what it gives.
+
+    clips ──> Batch ──> estimator ──> Prediction ──> Evaluation: one row a frame, the frames of a clip together and in order
+
+Clips are seen whole, as the estimator's `forward` sees them, never shuffled or augmented. Left hands are mirrored, prediction and label alike.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import chain, groupby
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor, nn
+
+from seqgen.dataset.clip import ClipSource, LabelledClip
+from seqgen.errors import UserError
+from seqgen.estimators.batch import Batch
+from seqgen.estimators.crop import InputConfig, scale_and_turn, to_picture
+from seqgen.estimators.estimator import Prediction
+from seqgen.estimators.sample import batch_of, to_device
+from seqgen.evaluation.metrics import ROOT, joint_errors, root_relative
+
+log = logging.getLogger(__name__)
+
+Array = np.ndarray
+CROP_PX = 224  # the crop's side that pixel errors are stated for, whatever side the network sees: that of the papers
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was predicted and what is true. Metres along the camera's axes, relative to the wrist where it has a label; pixels of the picture.
+
+    `crop_scale`: pixels of a crop of 224 px for one of the picture. `joints_valid`: the labels that there are; the others hold anything.
+    """
+
+    sources: tuple[str, ...]  # the data set of each clip
+    keys: tuple[str, ...]
+    sides: tuple[str, ...]
+    fps: Float[Array, "clips"]
+    clip: Int64[Array, "frames"]  # place of the frame's clip in the above
+    frame: Int64[Array, "frames"]  # place of the frame in its clip
+    predicted_m: Float32[Array, "frames 21 3"]
+    true_m: Float32[Array, "frames 21 3"]
+    predicted_px: Float32[Array, "frames 21 2"]
+    true_px: Float32[Array, "frames 21 2"]
+    crop_scale: Float[Array, "frames"]
+    joints_valid: Bool[Array, "frames 21"]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The data sets, each once, in their order."""
+        return tuple(dict.fromkeys(self.sources))
+
+    @property
+    def has_root(self) -> Bool[Array, "frames"]:
+        """Frames with a label of the wrist: those that root-relative errors can be measured on."""
+        return self.joints_valid[:, ROOT]
+
+    @property
+    def root_relative_valid(self) -> Bool[Array, "frames 21"]:
+        """Joints that root-relative errors count: the valid ones of frames with a root."""
+        return self.joints_valid & self.has_root[:, None]
+
+    @property
+    def predicted_mm(self) -> Float[Array, "frames 21 3"]:
+        """Predicted joints relative to the predicted wrist."""
+        return 1e3 * root_relative(self.predicted_m)
+
+    @property
+    def true_mm(self) -> Float[Array, "frames 21 3"]:
+        """True joints relative to the true wrist; means something in frames with a root."""
+        return 1e3 * root_relative(self.true_m)
+
+    @property
+    def error_mm(self) -> Float[Array, "frames 21"]:
+        """Root-relative errors; `root_relative_valid` says where."""
+        return joint_errors(self.predicted_mm, self.true_mm)
+
+    @property
+    def error_px(self) -> Float[Array, "frames 21"]:
+        """Errors in pixels of the picture; `joints_valid` says where."""
+        return joint_errors(self.predicted_px, self.true_px)
+
+    @property
+    def error_crop_px(self) -> Float[Array, "frames 21"]:
+        """Errors in pixels of a 224 px crop; `joints_valid` says where."""
+        return self.error_px * self.crop_scale[:, None]
+
+    def by_clip(self, values: Float[Array, "frames 21"], valid: Bool[Array, "frames 21"]) -> list[Float[Array, "_"]]:
+        """The valid ones of some values, clip by clip, as `bootstrap_mean` wants them."""
+        cuts = np.flatnonzero(np.diff(self.clip)) + 1
+        return [own[counting] for own, counting in zip(np.split(values, cuts), np.split(valid, cuts), strict=True)]
+
+
+def evaluate(
+    estimator: nn.Module,
+    input: InputConfig,
+    source: ClipSource | Sequence[ClipSource],
+    *,
+    batch: int = 8,
+    device: str | torch.device | None = None,
+    say: Callable[[str], None] = log.info,
+) -> Evaluation:
+    """Runs an estimator over all clips of one or more sources, at most `batch` of one length at a time, on `device`: by default where its weights are.
+
+    The estimator keeps its modes. UserError when there is nothing to compare with or a prediction is not finite.
+    """
+    sources = [source] if isinstance(source, ClipSource) else list(source)
+    device = device_of(estimator) if device is None else torch.device(device)
+    parts = []
+    with evaluating(estimator):
+        for each in sources:
+            say(f"evaluating on {each.name}: {len(each)} clip{'s' * (len(each) != 1)}")
+            for clips in _alike(each, batch):
+                parts.append(_compare(estimator, input, each.name, clips, device))
+    if not parts:
+        raise UserError(f"{', '.join(each.name for each in sources) or 'evaluation'}: holds no clips; give a data set, or a split, that has some")
+    whole = _joined(parts)
+    if not whole.joints_valid.any():
+        raise UserError(f"{', '.join(whole.names)}: no frame has a label to compare with; give a labelled data set")
+    return whole
+
+
+def mean_joint_error_mm(estimator: nn.Module, batches: Iterable[Batch]) -> float:
+    """Root-relative mean joint error over the valid joints of all frames that have a root, in one pass, for validation while training; nan without any.
+
+    The estimator keeps its modes; batches go to where its weights are.
+    """
+    total, count, device = 0.0, 0, device_of(estimator)
+    with evaluating(estimator):
+        for batch in batches:
+            predicted = _predict(estimator, to_device(batch, device))
+            errors = joint_errors(*(1e3 * root_relative(_frames(joints)) for joints in (predicted.joints_m, batch.joints_m)))
+            valid = _frames(batch.joints_valid)
+            valid = valid & valid[:, ROOT, None]
+            total, count = total + float(errors[valid].sum()), count + int(valid.sum())
+    return total / count if count else float("nan")
+
+
+@contextmanager
+def evaluating(estimator: nn.Module) -> Iterator[None]:
+    """All modules in `eval` mode and no gradients, then every module in the mode it was in: parts may be frozen."""
+    modes = {module: module.training for module in estimator.modules()}
+    estimator.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def device_of(estimator: nn.Module) -> torch.device:
+    """Where an estimator's weights are."""
+    weight = next(estimator.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
+
+
+def _alike(source: ClipSource, batch: int) -> Iterator[list[LabelledClip]]:
+    """All clips in their order, read in groups of at most `batch` of one length. Not as batches yet: a batch does not know the frame rate."""
+    for _, run in groupby(range(len(source)), key=source.num_frames):
+        positions = list(run)
+        for start in range(0, len(positions), batch):
+            yield [source.read(position) for position in positions[start : start + batch]]
+
+
+def _compare(estimator: nn.Module, input: InputConfig, name: str, clips: list[LabelledClip], device: torch.device) -> Evaluation:
+    """The evaluation of some clips of one length."""
+    batch = batch_of(clips, input)
+    prediction = _predict(estimator, to_device(batch, device))
+    crop_from_picture = _frames(batch.crop_from_picture)
+    num_clips, frames = batch.rgb.shape[:2]
+    part = Evaluation(
+        sources=(name,) * num_clips,
+        keys=tuple(clip.key for clip in clips),
+        sides=tuple(clip.side for clip in clips),
+        fps=np.array([clip.fps for clip in clips], float),
+        clip=np.repeat(np.arange(num_clips), frames),
+        frame=np.tile(np.arange(frames), num_clips),
+        predicted_m=_frames(prediction.joints_m),
+        true_m=_frames(batch.joints_m),
+        predicted_px=to_picture(_frames(prediction.joints_px), crop_from_picture).astype(np.float32),
+        true_px=to_picture(_frames(batch.joints_px), crop_from_picture).astype(np.float32),
+        crop_scale=scale_and_turn(crop_from_picture)[0] * (CROP_PX / input.size),
+        joints_valid=_frames(batch.joints_valid),
+    )
+    _refuse_unless_finite(part)
+    return part
+
+
+def _predict(estimator: nn.Module, batch: Batch) -> Prediction:
+    return estimator.prediction(estimator(batch))
+
+
+def _frames(values: Tensor) -> Array:
+    """(batch, frames, ...) on any device as an array (batch * frames, ...)."""
+    return values.flatten(0, 1).cpu().numpy()
+
+
+def _refuse_unless_finite(part: Evaluation) -> None:
+    finite = np.isfinite(part.predicted_m).all((1, 2)) & np.isfinite(part.predicted_px).all((1, 2))
+    if not finite.all():
+        row = int(np.argmin(finite))
+        clip = part.clip[row]
+        raise UserError(
+            f"{part.sources[clip]}: {part.keys[clip]}, frame {part.frame[row]}: the prediction is not finite; training diverged or the weights are damaged, "
+            "take an earlier checkpoint"
+        )
+
+
+def _joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """Evaluations behind each other."""
+    starts = np.cumsum([0, *(len(part.keys) for part in parts)])
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Evaluation)}
+    columns["clip"] = [clip + start for clip, start in zip(columns["clip"], starts[:-1], strict=True)]
+    return Evaluation(**{name: tuple(chain(*values)) if isinstance(values[0], tuple) else np.concatenate(values) for name, values in columns.items()})

@@ -1,0 +1,137 @@
+"""What a table measures of a trained network: one number a test clip and metric, so that clips can be resampled.
+
+    auc_2d, auc_3d   area under the PCK curve: 0 to 20 px of a crop of 224 px; 20 to 50 mm, root-relative (SeqHAND's baseline, Boukhayma et al. 2019)
+    error_px         mean 2D error in pixels of a crop of 224 px, whatever side the network sees
+    error_mm         mean root-relative 3D error
+    covered_mm       the same over frames whose hand is partly covered (`covered_frames`); nan without such frames
+    acceleration_mm  mean length of the difference of predicted and true second differences, mm per frame squared
+    blackout_mm      mean way of the predicted joints from a frame to the next, into and out of a frame of the clip that was made black; `blackout_shown_mm`: with
+                     the frame shown; `blackout_true_mm`: of the true joints
+    black_frame_mm   mean root-relative 3D error in the frame made black
+
+Means over joints and frames of a clip. Knows no tables and no files but checkpoints and data sets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import nn
+
+from seqgen.benchmarks import open_clips
+from seqgen.dataset.clip import ClipSource, LabelledClip
+from seqgen.estimators.checkpoint import load_estimator
+from seqgen.estimators.crop import InputConfig
+from seqgen.evaluation.evaluate import Evaluation, evaluate
+from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors
+from seqgen.skeleton import TIPS
+
+Array = np.ndarray
+PerClip = Float[Array, "clips"]
+RANGE_PX, RANGE_MM = Thresholds(0.0, 20.0), Thresholds(20.0, 50.0)
+INNER = np.setdiff1d(np.arange(1, 21), TIPS)  # joints well inside the outline: tips lie on it, and at the wrist the arm begins
+COVERED_JOINTS = 3  # of these 15
+
+
+@dataclass(frozen=True)
+class HeldOutClips:
+    """The first clips of a source. `black`: a frame of each that shows nothing. Notes of each clip that is read which frames are covered."""
+
+    source: ClipSource
+    limit: int
+    black: int | None = None
+    covered: dict[int, Bool[Array, "frames"]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def __len__(self) -> int:
+        return min(len(self.source), self.limit)
+
+    def key(self, position: int) -> str:
+        return self.source.key(position)
+
+    def num_frames(self, position: int) -> int:
+        return self.source.num_frames(position)
+
+    def read(self, position: int, frames: Sequence[int] | None = None) -> LabelledClip:
+        clip = self.source.read(position, frames)
+        self.covered[position] = covered_frames(clip)
+        return clip if self.black is None else blacked_out(clip, self.black)
+
+
+def measure_checkpoint(checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:
+    """All metrics of a checkpoint on the first `clips` test clips of a data set."""
+    loaded = load_estimator(checkpoint, device=device)
+    return measure(loaded.estimator, loaded.input, open_clips(data, split="test"), clips=clips)
+
+
+def measure(estimator: nn.Module, input: InputConfig, source: ClipSource, *, clips: int) -> dict[str, PerClip]:
+    """All metrics of an estimator on the first `clips` clips of a source; they must have as many frames each."""
+    shown = HeldOutClips(source, clips)
+    seen = evaluate(estimator, input, shown)
+    covered = np.concatenate([shown.covered[position] for position in range(len(shown))])
+    return {**measured(seen, covered), **blackout_jumps(estimator, input, source, clips=clips, shown=seen)}
+
+
+def measured(seen: Evaluation, covered: Bool[Array, "frames"]) -> dict[str, PerClip]:
+    """All metrics but those of the blackout."""
+    num_clips, px, mm = len(seen.keys), seen.error_crop_px, seen.error_mm
+    in_2d, in_3d = seen.joints_valid, seen.root_relative_valid
+    bends, whole = acceleration_errors(seen.predicted_mm, seen.true_mm, in_3d, seen.clip)
+    return {
+        "auc_2d": clip_means(auc_scores(px, RANGE_PX), in_2d, seen.clip, num_clips),
+        "auc_3d": clip_means(auc_scores(mm, RANGE_MM), in_3d, seen.clip, num_clips),
+        "error_px": clip_means(px, in_2d, seen.clip, num_clips),
+        "error_mm": clip_means(mm, in_3d, seen.clip, num_clips),
+        "covered_mm": clip_means(mm, in_3d & covered[:, None], seen.clip, num_clips),
+        "acceleration_mm": clip_means(bends, whole, seen.clip[: len(bends)], num_clips),
+    }
+
+
+def blackout_jumps(estimator: nn.Module, input: InputConfig, source: ClipSource, *, clips: int, shown: Evaluation, frame: int | None = None) -> dict[str, PerClip]:
+    """How far the predicted joints go into and out of a frame that is black, beside the way without, which `shown` tells. By default the middle frame."""
+    num_clips = len(shown.keys)
+    frames = len(shown.clip) // num_clips
+    black = frames // 2 if frame is None else frame
+    if not 0 < black < frames - 1:
+        raise ValueError(f"frame {black} of clips of {frames} frames has no frame before or after it")
+    dark = evaluate(estimator, input, HeldOutClips(source, clips, black))
+    places = {"blackout_mm": dark.predicted_mm, "blackout_shown_mm": shown.predicted_mm, "blackout_true_mm": shown.true_mm}
+    jumps = {name: mean_step(joints.reshape(num_clips, frames, 21, 3)[:, black - 1 : black + 2]) for name, joints in places.items()}
+    in_it = dark.root_relative_valid & (dark.frame == black)[:, None]
+    return {**jumps, "black_frame_mm": clip_means(dark.error_mm, in_it, dark.clip, num_clips)}
+
+
+def mean_step(joints: Float[Array, "clips frames 21 3"]) -> PerClip:
+    """Mean way of the joints from a frame to the next."""
+    return joint_errors(joints[:, 1:].reshape(-1, 21, 3), joints[:, :-1].reshape(-1, 21, 3)).reshape(len(joints), -1).mean(1)
+
+
+def blacked_out(clip: LabelledClip, frame: int) -> LabelledClip:
+    """The clip with one frame that shows nothing."""
+    rgb = clip.rgb.copy()
+    rgb[frame] = 0
+    return replace(clip, rgb=rgb)
+
+
+def covered_frames(clip: LabelledClip) -> Bool[Array, "frames"]:
+    """Frames in which COVERED_JOINTS inner joints or more lie at pixels that show no hand, or outside; none where the source has no masks."""
+    if clip.mask is None:
+        return np.zeros(len(clip.rgb), bool)
+    height, width = clip.mask.shape[1:]
+    column, row = np.rint(clip.joints_px).astype(int).transpose(2, 0, 1)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    frames = np.arange(len(clip.mask))[:, None]
+    seen = inside & clip.mask[frames, row.clip(0, height - 1), column.clip(0, width - 1)]
+    return (clip.joints_valid & ~seen)[:, INNER].sum(1) >= COVERED_JOINTS
+
+
+def clip_means(values: Float[Array, "frames joints"], valid: Bool[Array, "frames joints"], clip: Array, num_clips: int) -> PerClip:
+    """The mean over the valid values of each clip; nan for a clip without any."""
+    total = np.bincount(clip, np.where(valid, values, 0.0).sum(1), minlength=num_clips)
+    count = np.bincount(clip, valid.sum(1), minlength=num_clips)
+    return np.divide(total, count, out=np.full(num_clips, np.nan), where=count > 0)

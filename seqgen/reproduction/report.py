@@ -1,0 +1,147 @@
+"""A table as Markdown, from whatever results there are: means and spread beside the paper's figures, differences of rows, and how all of it was made.
+
+A cell: mean over seeds and clips, +- the standard deviation of the seeds' means, and the paper's figures in brackets. What is missing says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from seqgen.dataset.manifest import describe_machine
+from seqgen.reproduction.results import Results
+from seqgen.reproduction.statistics import COVERAGE, Estimate, estimate, estimate_difference
+from seqgen.reproduction.tables import METRICS, HeldOut, Part, Row, Table
+
+Array = np.ndarray
+COMPARED = ("error_mm", "covered_mm", "acceleration_mm", "blackout_mm", "black_frame_mm")  # metrics whose differences are told: all of them better when smaller
+MISSING = "–"
+EXPLAINED = (
+    "mm: root-relative; AUC 2D: 0 to 20 px; AUC 3D: 20 to 50 mm; px: of a crop of 224 px.",
+    "covered: error in frames in which at least 3 of the 15 joints between wrist and tips lie where no hand is seen.",
+    "acceleration: mean length of the difference of predicted and true second differences, mm per frame squared.",
+    "jump: mean way of the predicted joints into and out of the middle frame when that frame is black; black: the error in that frame. A network that says the "
+    "same of every picture does not jump: read both.",
+)
+
+
+@dataclass(frozen=True)
+class RowResults:
+    """The results of a row on a test, by metric, of the seeds that are done."""
+
+    row: Row
+    test: HeldOut
+    seeds: tuple[int, ...]
+    values: dict[str, Float[Array, "seeds clips"]]
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """None where nothing was measured."""
+        return estimate(self.values[metric], _rng()) if self.seeds and np.isfinite(self.values[metric]).any() else None
+
+
+def row_results(row: Row, test: HeldOut, results: Results, seeds: Sequence[int]) -> RowResults:
+    """What is there of a row on a test."""
+    found = {seed: measured for seed in seeds if (measured := results.read(row.training, seed, test)) is not None}
+    names = next(iter(found.values()), {})
+    return RowResults(row, test, tuple(found), {name: np.stack([measured[name] for measured in found.values()]) for name in names})
+
+
+def table_markdown(name: str, table: Table, results: Results, seeds: Sequence[int]) -> str:
+    """The whole page."""
+    lines = [f"# {table.title}", "", f"![errors of all rows]({name}.svg)", ""]
+    for part in table.parts:
+        lines += _part(part, results, seeds)
+    lines += ["## How to read it", ""]
+    lines += [f"- {text}" for text in (_cell_text(seeds), *EXPLAINED, *table.notes)]
+    lines += ["", "## How it was made", "", *_made(name, table, results, seeds)]
+    return "\n".join(lines) + "\n"
+
+
+def _part(part: Part, results: Results, seeds: Sequence[int]) -> list[str]:
+    lines = [f"## {part.title}", ""]
+    rows = {(row.name, test.title): row_results(row, test, results, seeds) for test in part.tests for row in part.rows}
+    for test in part.tests:
+        own = [rows[row.name, test.title] for row in part.rows]
+        if len(part.tests) > 1:
+            lines += [f"### Test: {test.title}", ""]
+        lines += [_line("", *(metric.title for metric in METRICS.values())), _line("---", *["---:"] * len(METRICS))]
+        lines += [_line(_row_title(each, seeds), *(_cell(each, metric) for metric in METRICS)) for each in own]
+        lines += ["", *_truth(own), *_differences(part, {each.row.name: each for each in own})]
+    return lines
+
+
+def _cell(each: RowResults, metric: str) -> str:
+    found, decimals = each.estimate(metric), METRICS[metric].decimals
+    paper = each.row.paper.get((each.test.data.name, metric))
+    said = "" if paper is None else f" ({', '.join(f'{figure:g}' for figure in paper)})"
+    if found is None:
+        return MISSING + said
+    spread = f" ± {found.seed_deviation:.{decimals}f}" if np.isfinite(found.seed_deviation) else ""
+    return f"{found.mean:.{decimals}f}{spread}{said}"
+
+
+def _row_title(each: RowResults, seeds: Sequence[int]) -> str:
+    """Says how many of the seeds are missing."""
+    missing = len(seeds) - len(each.seeds)
+    return each.row.title + (f" [{missing} of {len(seeds)} seeds missing]" if missing else "")
+
+
+def _truth(rows: Sequence[RowResults]) -> list[str]:
+    """How far the true joints go where the black frame is."""
+    true = next((each.values["blackout_true_mm"] for each in rows if "blackout_true_mm" in each.values), None)
+    return [] if true is None else [f"The true joints go {true.mean():.2f} mm at the black frame.", ""]
+
+
+def _differences(part: Part, rows: dict[str, RowResults]) -> list[str]:
+    """First minus second row on the same clips, with intervals; a line for each pair whose rows are there."""
+    lines = []
+    for first, second in part.differences:
+        one, other = rows[first], rows[second]
+        if one.seeds and other.seeds:
+            lines.append(_line(f"{one.row.title} − {other.row.title}", *(_difference(one, other, metric) for metric in COMPARED)))
+    if not lines:
+        return []
+    return [_line("Difference", *(METRICS[metric].title for metric in COMPARED)), _line("---", *["---:"] * len(COMPARED)), *lines, ""]
+
+
+def _difference(one: RowResults, other: RowResults, metric: str) -> str:
+    found = estimate_difference(one.values[metric], other.values[metric], _rng())
+    if not np.isfinite(found.mean):
+        return MISSING
+    interval = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+    return interval if found.low <= 0 <= found.high else f"**{interval}**"
+
+
+def _cell_text(seeds: Sequence[int]) -> str:
+    return (
+        f"Mean over {len(seeds)} seeds and all test clips ± standard deviation of the seeds' means (paper's figure). Differences are of the same clips, with "
+        f"{COVERAGE:.0%} intervals (bootstrap over clips, Student's t over seeds); bold where the interval leaves out 0. Negative: the first row is better."
+    )
+
+
+def _made(name: str, table: Table, results: Results, seeds: Sequence[int]) -> list[str]:
+    """Scale, machine, time."""
+    scale, about = results.scale, describe_machine()
+    trainings = list(dict.fromkeys(training for part in table.parts for row in part.rows for training in row.training.chain()))
+    backbones = dict.fromkeys(scale.deep_backbone if training.network.deep else scale.backbone for training in trainings)
+    seconds = sum(results.seconds(training, seed) for training in trainings for seed in seeds)
+    facts = {
+        "networks": f"{' and '.join(backbones)}, {scale.width:g} times as wide, pictures of {scale.size_px} px, from fresh weights",
+        "frames seen": f"{scale.steps * scale.batch * scale.frames:,} by each row, {scale.tuning_steps * scale.batch * scale.frames:,} more in fine-tuning",
+        "optimiser": f"Adam, {scale.lr:g} ({scale.tuning_lr:g} in fine-tuning), cosine; the last weights are tested",
+        "test clips": f"at most {scale.test_clips}, of {scale.frames} frames",
+        "seeds": ", ".join(map(str, seeds)),
+        "time": f"{seconds / 3600:.1f} hours of single trainings and tests, {scale.jobs} at once, on {scale.device}; shared trainings counted in each table",
+        "machine": f"{about['machine']['system']} {about['machine']['architecture']}, {about['machine']['cores']} cores, torch {about['versions']['torch']}",
+    }
+    return [_line("", ""), _line("---", "---"), *(_line(key, value) for key, value in facts.items())]
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rng() -> np.random.Generator:
+    """The same resamples for every cell and every time the table is written."""
+    return np.random.default_rng(0)

@@ -1,0 +1,105 @@
+"""The folders of a reproduction, and the figures kept there, so that what is done is never done again.
+
+    OUT/data/<data>/                                a data set
+    OUT/runs/<training>/seed-<n>/                   a training run (`seqgen.training`)
+    OUT/results/<training>/seed-<n>/training.json   {identity, checkpoint, seconds}: the training is finished
+    OUT/results/<training>/seed-<n>/<test>.npz      one number a test clip and metric (`measure.py`)
+    OUT/results/<training>/seed-<n>/<test>.json     {identity, means, seconds}: written last, so its presence says that the test is done
+    OUT/<table>.md, .svg                            made anew from whatever results there are
+
+`identity` is a hash of all settings that an outcome depends on: outcomes of others are refused, not mixed in.
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from seqgen.config import config_digest
+from seqgen.errors import UserError
+from seqgen.files import write_json, written_aside
+from seqgen.reproduction.scales import Scale, data_identity, training_digest
+from seqgen.reproduction.tables import Data, HeldOut, Training
+
+Array = np.ndarray
+PerClip = Float[Array, "clips"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where things of a reproduction at one scale lie, and what is there already."""
+
+    out: Path
+    scale: Scale
+
+    def data_folder(self, data: Data) -> Path:
+        return self.out / "data" / data.name
+
+    def run_folder(self, training: Training, seed: int) -> Path:
+        return self.out / "runs" / training.name / f"seed-{seed}"
+
+    def checkpoint(self, training: Training, seed: int) -> Path | None:
+        """The checkpoint of a finished training; None while it is not."""
+        record = _read(self._path(training, seed, "training"), training_digest(training, self.scale, seed=seed))
+        return None if record is None else self.run_folder(training, seed) / record["checkpoint"]
+
+    def finish_training(self, training: Training, seed: int, checkpoint: Path, *, seconds: float) -> None:
+        """Notes that a training is finished. `checkpoint` lies in its run's folder; `seconds` of this process alone."""
+        record = {"checkpoint": str(checkpoint.relative_to(self.run_folder(training, seed))), "seconds": round(seconds, 1)}
+        write_json(self._path(training, seed, "training"), {"identity": training_digest(training, self.scale, seed=seed), **record})
+
+    def write(self, training: Training, seed: int, test: HeldOut, measured: dict[str, PerClip], *, seconds: float) -> None:
+        """The figures of a test, then the means that say they are whole."""
+        path = self._path(training, seed, test.data.name)
+        with written_aside(path.with_suffix(".npz")) as aside, open(aside, "wb") as file:
+            np.savez(file, **{name: values.astype(np.float32) for name, values in measured.items()})
+        means = {name: float(np.nanmean(values)) if np.isfinite(values).any() else None for name, values in measured.items()}
+        write_json(path, {"identity": self._test_digest(training, seed, test), "means": means, "seconds": round(seconds, 1)})
+
+    def has(self, training: Training, seed: int, test: HeldOut) -> bool:
+        """Whether a test is done."""
+        return _read(self._path(training, seed, test.data.name), self._test_digest(training, seed, test)) is not None
+
+    def read(self, training: Training, seed: int, test: HeldOut) -> dict[str, PerClip] | None:
+        """The figures of a test; None while it is not done."""
+        path = self._path(training, seed, test.data.name)
+        if not self.has(training, seed, test):
+            return None
+        try:
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
+                return {name: archive[name].astype(float) for name in archive.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise _damaged(path.with_suffix(".npz"), error) from None
+
+    def seconds(self, training: Training, seed: int) -> float:
+        """What a training with its tests took so far; of a training that was interrupted, its last part."""
+        records = self._path(training, seed, "training").parent.glob("*.json")
+        return sum((json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in records), 0.0)
+
+    def _path(self, training: Training, seed: int, name: str) -> Path:
+        return self.out / "results" / training.name / f"seed-{seed}" / f"{name}.json"
+
+    def _test_digest(self, training: Training, seed: int, test: HeldOut) -> str:
+        trained = training_digest(training, self.scale, seed=seed)
+        return config_digest({"training": trained, "test": data_identity(test.data, self.scale), "clips": self.scale.test_clips})
+
+
+def _read(path: Path, identity: str) -> dict[str, Any] | None:
+    """A record that is of these settings; None where there is none. UserError when it is of others, or damaged."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(record, dict) or record.get("identity") != identity:
+        raise UserError(f"{path}: was made with other settings; choose another --out, or remove this file and the run's folder to make it anew")
+    return record
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: damaged ({error}); remove it, and the same command makes it anew")

@@ -1,0 +1,122 @@
+"""One piece of a table's work: a training with one seed, and all the tests of it that a table asks for. Runs in a process of its own.
+
+Each piece can be stopped anywhere: the training goes on from its last checkpoint, tests that are done stay done. Knows no tables.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from seqgen.reproduction.results import PerClip, Results
+from seqgen.reproduction.scales import train_tables
+from seqgen.reproduction.tables import HeldOut, Training
+
+log = logging.getLogger(__name__)
+
+
+class OutOfTime(Exception):
+    """The time that a training was given is over. What it did up to its last checkpoint is kept."""
+
+
+@runtime_checkable
+class Train(Protocol):
+    def __call__(self, tables: dict[str, Any], out: Path, *, deadline: float | None) -> Path:
+        """Trains, or goes on, in the folder `out`; the finished checkpoint. OutOfTime when `time.time()` passes the deadline first."""
+        ...
+
+
+@runtime_checkable
+class Measure(Protocol):
+    def __call__(self, checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:
+        """The metrics of a checkpoint on the first test clips of a data set."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the work is done with: plain functions, so that they can be sent to other processes. Tests give such whose answers they know."""
+
+    train: Train
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A training, a seed, and the tests to take afterwards; none where it only leads to others."""
+
+    training: Training
+    seed: int
+    tests: tuple[HeldOut, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.training.name}, seed {self.seed}"
+
+    def is_done(self, results: Results) -> bool:
+        trained = results.checkpoint(self.training, self.seed) is not None
+        return trained and all(results.has(self.training, self.seed, test) for test in self.tests)
+
+
+def do_piece(piece: Piece, results: Results, tools: Tools, *, deadline: float | None) -> bool:
+    """Trains and tests what is not done yet. False when the time was over before all was done."""
+    training, seed = piece.training, piece.seed
+    checkpoint = results.checkpoint(training, seed)
+    if checkpoint is None:
+        began = time.monotonic()
+        try:
+            checkpoint = _train(piece, results, tools.train, deadline)
+        except OutOfTime as reason:
+            log.info("%s: %s", piece.name, reason)
+            return False
+        results.finish_training(training, seed, checkpoint, seconds=time.monotonic() - began)
+    for test in (test for test in piece.tests if not results.has(training, seed, test)):
+        if is_over(deadline):
+            return False
+        began = time.monotonic()
+        measured = tools.measure(checkpoint, results.data_folder(test.data), clips=results.scale.test_clips, device=results.scale.device)
+        results.write(training, seed, test, measured, seconds=time.monotonic() - began)
+    return True
+
+
+def _train(piece: Piece, results: Results, train: Train, deadline: float | None) -> Path:
+    """The finished checkpoint."""
+    training, seed = piece.training, piece.seed
+    if is_over(deadline):
+        raise OutOfTime("not begun")
+    start = None if training.start is None else results.checkpoint(training.start, seed)
+    tables = train_tables(training, results.scale, seed=seed, data=results.data_folder(training.data), start=start)
+    return train(tables, results.run_folder(training, seed), deadline=deadline)
+
+
+def is_over(deadline: float | None) -> bool:
+    """Whether the time given has passed."""
+    return deadline is not None and time.time() > deadline
+
+
+def train_here(tables: dict[str, Any], out: Path, *, deadline: float | None) -> Path:
+    """`Tools.train` by the learning wing's own trainer."""
+    from seqgen.training.config import train_config
+    from seqgen.training.train import train
+
+    result = train(train_config(tables, where=str(out)), out, say=log.info, report=stopping(deadline))
+    return out / Path(result.checkpoint).name
+
+
+def measure_here(checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:
+    """`Tools.measure` by `measure.py`."""
+    from seqgen.reproduction.measure import measure_checkpoint
+
+    return measure_checkpoint(checkpoint, data, clips=clips, device=device)
+
+
+def stopping(deadline: float | None) -> Callable[[dict[str, Any], int], None]:
+    """A report that ends a training once the time is over, at its next line; the steps since the last checkpoint will be done again."""
+
+    def report(line: dict[str, Any], steps: int) -> None:
+        if is_over(deadline) and line["step"] < steps:
+            raise OutOfTime(f"stopped at step {line['step']} of {steps}")
+
+    return report
