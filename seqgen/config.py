@@ -172,6 +172,8 @@ def _explain(error: ValidationError, model: type[Section], where: str) -> str:
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if not dotted:  # of several fields together; the message names them
         return f"{where}: {message.removeprefix('value error, ')}{more}"
+    if isinstance(first["input"], dict):  # of several fields of a section
+        return f"{where}: {dotted}: {message.removeprefix('value error, ').removeprefix(f'{dotted}: ')}{more}"
     return f"{where}: {dotted} = {got}: {message.removeprefix('value error, ')}{more}"
 
 

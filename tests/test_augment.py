@@ -46,6 +46,18 @@ def test_nothing_changed_is_the_clip_itself() -> None:
     assert_same(augmented(clip_of(1), INPUT, OFF, rng()), make_sample(clip_of(1), INPUT))
 
 
+def test_the_share_that_looks_as_it_is() -> None:
+    """The others look as they would if all did."""
+    plain, changed = make_sample(clip_of(1), INPUT), 0
+    for seed in range(200):
+        sample = augmented(clip_of(1), INPUT, AugmentConfig(share=0.3), rng(seed))
+        is_plain = np.array_equal(sample.crop_from_picture, plain.crop_from_picture)
+        assert_same(sample, plain if is_plain else augmented(clip_of(1), INPUT, AugmentConfig(), rng(seed)))
+        changed += not is_plain
+    assert 40 <= changed <= 80  # 60 +- 3 standard deviations of 6.5
+    assert_same(augmented(clip_of(1), INPUT, AugmentConfig(share=0), rng()), plain)
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_labels_stay_exact(side: str) -> None:
     """Every seed its own crop; the joints' pixels are those of the picture under the map, and what the crop's camera sees."""

@@ -17,6 +17,7 @@ from seqgen.dataset.mirror import mirrored
 from seqgen.dataset.sequence import is_hand
 from seqgen.dataset.shards import write_shard
 from seqgen.errors import UserError
+from seqgen.skeleton import PART_OCCLUDER
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def test_a_clip_is_the_sequence(data_set: Dataset) -> None:
             np.testing.assert_array_equal(getattr(clip, name), getattr(labels, name), strict=True)
         np.testing.assert_array_equal(clip.rgb, sequence.rgb, strict=True)
         np.testing.assert_array_equal(clip.mask, is_hand(sequence.parts), strict=True)
+        np.testing.assert_array_equal(clip.occluder, sequence.parts == PART_OCCLUDER, strict=True)
         np.testing.assert_array_equal(clip.depth_tenth_mm, sequence.depth_tenth_mm, strict=True)
         assert clip.joints_valid.all() and clip.vertices_m is None
 

@@ -21,7 +21,7 @@ from seqgen.estimators.estimator import Prediction
 from seqgen.estimators.sample import batch_of
 from seqgen.estimators.seqhand import SeqHandConfig
 from seqgen.pipeline.process import one_thread
-from seqgen.prediction.boxes import Following, read_boxes
+from seqgen.prediction.boxes import Following, Track, follow_joints, read_boxes
 from seqgen.prediction.frames import ClipFrames, Frame, open_frames, read_image
 from seqgen.prediction.overlay import draw_prediction
 from seqgen.prediction.predict import FramePrediction, predict_stream
@@ -135,9 +135,31 @@ def test_a_hand_is_found_followed_and_lost() -> None:
     assert asked == [0, 4, 8, *range(12, 20)]
     assert [one.found for one in said] == [kind in ("found", "followed") for kind in kinds]
     assert [one.betas[0] for one in said] == [*range(1, 16), 1, 1, 1, 1, 2]  # lost for more than three frames: every frame by itself until it is found
-    for one, after in pairwise(said[:12]):  # followed: the box is that of the joints before
-        np.testing.assert_allclose((after.box_px[:2] + after.box_px[2:]) / 2, one.joints_px[0], atol=0.1)
-        np.testing.assert_allclose((after.box_px[2:] - after.box_px[:2]).max(), 40, atol=0.1)
+    for number, (one, after) in enumerate(pairwise(said[:12]), 1):  # the box is that of the joints before, or the mean of it and what is found
+        middle = one.joints_px[0] if number not in asked else (one.joints_px[0] + [60 + number, 44]) / 2
+        np.testing.assert_allclose((after.box_px[:2] + after.box_px[2:]) / 2, middle, atol=0.1)
+        np.testing.assert_allclose((after.box_px[2:] - after.box_px[:2]).max(), 40, atol=0.3)
+
+
+class TooLarge(Pointer):
+    """Says every hand is 1.5 times as large as it is shown."""
+
+    def step(self, rgb: torch.Tensor, state: int | None) -> tuple[Prediction, int]:
+        said, state = super().step(rgb, state)
+        wrist = said.joints_px[..., :1, :]
+        return Prediction(said.joints_m, wrist + 1.5 * (said.joints_px - wrist)), state
+
+
+def test_an_error_of_the_estimator_does_not_run_away() -> None:
+    """By itself the box of 40 px would be 200 times as large after 13 frames; the localiser brings it back every fourth."""
+    loaded = LoadedEstimator(TooLarge(), LOADED.input, {})
+    frames = [Frame(str(number), spot(60, 44)) for number in range(14)]
+    edges = [float((one.box_px[2:] - one.box_px[:2]).max()) for one in predict_stream(loaded, frames, lambda rgb: box_about(60, 44), following=Following(look_every=4))]
+    growth = np.array([after / before for before, after in pairwise(edges)])
+    assert growth.max() <= 1.05 + 1e-5 and max(edges) < 40 * 1.05**8
+    np.testing.assert_allclose(edges[4], (40 * 1.05**4 + 40) / 2, rtol=1e-5)
+    fixed = [one.box_px for one in predict_stream(loaded, [Frame("0", spot(60, 44), box_px=box_about(60, 44)), *frames[1:]])]
+    np.testing.assert_allclose((fixed[13] - fixed[13][[2, 3, 0, 1]]).max(), 40 * 1.05**13, rtol=1e-4)  # nobody looks: it grows, but slowly
 
 
 def test_a_found_box_elsewhere_replaces_the_followed_one() -> None:
@@ -145,6 +167,14 @@ def test_a_found_box_elsewhere_replaces_the_followed_one() -> None:
     said = predictions(frames, lambda rgb: box_about(90, 60), following=Following(look_every=1))
     assert [one.box_from for one in said] == ["found"] * 3  # the spot is in the corner of the crop, the followed box elsewhere
     np.testing.assert_array_equal(said[2].box_px, box_about(90, 60))
+
+
+def test_joints_that_are_no_hand_are_not_followed() -> None:
+    """A point, or joints far outside: the next frame is looked at as a whole."""
+    track, hand = Track(box_about(60, 44), "given"), 2 * JOINTS_M[:, :2] * SCALE + np.array([60, 44], np.float32)
+    assert follow_joints(track, hand, JOINTS_M, (120, 90)).box_px is not None
+    assert follow_joints(track, 0.01 * hand + 40, JOINTS_M, (120, 90)).box_px is None
+    assert follow_joints(track, hand + 200, JOINTS_M, (120, 90)).box_px is None
 
 
 def test_joints_that_are_not_finite_are_the_checkpoints_fault() -> None:

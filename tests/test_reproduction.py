@@ -179,7 +179,7 @@ def test_data_is_made_once_and_as_the_scale_says(tmp_path: Path, executor: Execu
     assert [directory for _, _, directory in workshop.generated] == [tmp_path / "data" / "home", tmp_path / "data" / "abroad"]
     for config, fields, _ in workshop.generated:
         built = read_config(GenerateConfig, Path(config), fields)
-        assert built.clip.size == (112, 112) and built.split.val > 0
+        assert built.clip.size == (SCALES["small"].size_px,) * 2 and built.split.val > 0
 
 
 def test_results_of_other_settings_are_refused(tmp_path: Path, executor: Executor) -> None:

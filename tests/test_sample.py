@@ -22,6 +22,7 @@ from seqgen.estimators.crop import InputConfig, crop_from_picture, to_picture
 from seqgen.estimators.sample import batch_of, batches_of, collate, make_sample, normalised, to_device
 from seqgen.hand.layer import HandLayer
 from seqgen.pipeline.run import generate_dataset
+from seqgen.skeleton import PART_OCCLUDER
 
 SIZE = 56
 INPUT = InputConfig(size=SIZE)
@@ -101,29 +102,30 @@ def in_the_mirror(source: DatasetClips, sequence: HandSequence) -> LabelledClip:
     """The clip of a sequence's twin."""
     twin, clip = mirrored(sequence), source.read(int(sequence.key))
     labels = {name: getattr(twin.labels, name) for name in ("joints_m", "joints_px", "box_px", "intrinsics", "pose", "betas")}
-    return replace(clip, side=twin.meta["hand"]["side"], rgb=twin.rgb, mask=is_hand(twin.parts), **labels)
+    return replace(clip, side=twin.meta["hand"]["side"], rgb=twin.rgb, mask=is_hand(twin.parts), occluder=twin.parts == PART_OCCLUDER, **labels)
 
 
 def test_the_mask_goes_along(source: DatasetClips) -> None:
-    """Where all of a neighbourhood in the picture is the hand, so is the crop; where none of it is, neither."""
+    """Where all of a neighbourhood in the picture is the hand or before it, so is the crop; where none of it is, neither."""
     grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1).reshape(1, -1, 2).astype(float)
     for position in range(4):
         clip = source.read(position)
         sample = make_sample(clip, INPUT, crop_from_picture=TURNED)
         assert sample.has_mask
-        surely, perhaps = binary_erosion(clip.mask, np.ones((1, 9, 9))), binary_dilation(clip.mask, np.ones((1, 9, 9)))
+        there = clip.mask | clip.occluder
+        surely, perhaps = binary_erosion(there, np.ones((1, 9, 9))), binary_dilation(there, np.ones((1, 9, 9)))
         x, y = np.moveaxis(to_picture(np.repeat(grid, 4, 0), sample.crop_from_picture).round().astype(int), -1, 0)
-        there = (x >= 0) & (x < clip.mask.shape[2]) & (y >= 0) & (y < clip.mask.shape[1])
+        inside = (x >= 0) & (x < clip.mask.shape[2]) & (y >= 0) & (y < clip.mask.shape[1])
         at = np.arange(4)[:, None], y.clip(0, clip.mask.shape[1] - 1), x.clip(0, clip.mask.shape[2] - 1)
         mask = sample.mask.reshape(4, -1)
-        assert mask[surely[at] & there].all() and not mask[~(perhaps[at] & there)].any()
-        assert (surely[at] & there).any() and mask.any() and not mask.all()
+        assert mask[surely[at] & inside].all() and not mask[~(perhaps[at] & inside)].any()
+        assert (surely[at] & inside).any() and mask.any() and not mask.all()
 
 
 def test_without_a_crop_the_numbers_stay(source: DatasetClips) -> None:
     """The whole of a square picture at its own size: same bytes, same labels, but for the root."""
     clip = next(clip for clip in map(source.read, range(4)) if clip.side == "right")
-    square = replace(clip, rgb=clip.rgb[:, :, :80], mask=clip.mask[:, :, :80])
+    square = replace(clip, rgb=clip.rgb[:, :, :80], mask=clip.mask[:, :, :80], occluder=clip.occluder[:, :, :80])
     sample = make_sample(square, InputConfig(size=80))
     np.testing.assert_array_equal(sample.rgb, square.rgb.transpose(0, 3, 1, 2))
     for name in ("mask", "joints_px", "pose", "betas", "intrinsics"):

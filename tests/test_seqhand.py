@@ -24,6 +24,7 @@ from seqgen.estimators.sample import batch_of
 from seqgen.estimators.seqhand import SeqHand, SeqHandConfig
 from seqgen.estimators.seqhand_network import SeqHandNetwork
 from seqgen.hand import load_hand
+from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.run import generate_dataset
 
 VARIANTS = ["none", "lstm", "convlstm", "i3d", "motion"]
@@ -261,19 +262,20 @@ def test_fields_that_a_variant_does_not_use_are_allowed():
 
 @pytest.mark.slow
 def test_eight_clips_are_learned_by_heart(layer, tmp_path):
-    """Below 3 mm within 600 core-seconds, five minutes of two cores: half-width ResNet-18 at 112 px, ConvLSTM, data of a weak-perspective camera and ten components."""
+    """Below 3 mm in five minutes of one core: half-width ResNet-18 at 112 px with a ConvLSTM, clips of a weak-perspective camera and ten components."""
     everything = {"sequences": 8, "split": {"train": 8, "val": 0, "test": 0}, "clip": {"frames": 10, "size": (112, 112)}}
     generate_dataset(small_config(**everything, camera={"kind": "weak_perspective"}, hand={"pose_components": 10}), tmp_path / "data")
     clips = DatasetClips(open_dataset(tmp_path / "data"))
     batch = batch_of([clips.read(position) for position in range(8)], InputConfig(size=112))
     model = SeqHand(SeqHandConfig(backbone="resnet18", width=0.5), layer).to(memory_format=torch.channels_last)
-    began = time.process_time()
-    learn(model, batch, steps=600, rate=1e-3)
-    core_seconds = time.process_time() - began
+    began = time.process_time()  # what the work takes, whatever else the machine does
+    with one_thread():
+        learn(model, batch, steps=500, rate=1e-3)
+    seconds = time.process_time() - began
     model.eval()
     with torch.no_grad():
         error_mm = 1000 * (model.prediction(model(batch)).joints_m - batch.joints_m).norm(dim=-1).mean().item()
-    assert error_mm < 3 and core_seconds < 600, (error_mm, core_seconds)
+    assert error_mm < 3 and seconds < 300, f"{error_mm:.2f} mm after {seconds:.0f} s"
 
 
 def learn(model, batch, *, steps, rate):

@@ -227,9 +227,9 @@ def test_stills_have_no_temporal_term():
 def test_weights_and_units_scale_terms_and_zero_leaves_them_out(batch):
     output = HAND(drawn(seed=5))
     plain = seqhand_losses(output, batch, UNIT)
-    config = UNIT.model_copy(update={"joints_2d": 3.0, "joints_3d": 0.0, "mask": 0.5, "camera": 2.0, "temporal": 4.0, "vertices_3d": 5.0, "unit_2d_px": 10.0, "unit_3d_m": 0.1})
+    config = UNIT.model_copy(update={"joints_2d": 3.0, "joints_3d": 2.0, "mask": 0.5, "camera": 0.0, "temporal": 4.0, "vertices_3d": 5.0, "unit_2d_px": 10.0, "unit_3d_m": 0.1})
     scaled = seqhand_losses(output, batch, config)
-    factors = {"joints_2d": 0.3, "mask": 0.5, "camera": 2.0, "temporal": 4.0, "vertices_3d": 500.0}
+    factors = {"joints_2d": 0.3, "joints_3d": 200.0, "mask": 0.5, "temporal": 4.0, "vertices_3d": 500.0}
     assert set(scaled) == set(factors)
     assert all(scaled[name] == pytest.approx(factor * plain[name].item(), rel=1e-4) for name, factor in factors.items())
 

@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("--box", default="auto", help="auto: labels' boxes of a data set, else found; picture: the middle square; or a JSON file {name: [x0, y0, x1, y1]}")
     predict.add_argument("--side", default="right", choices=["right", "left"], help="of hands in pictures that do not say it")
     predict.add_argument("--stills", action="store_true", help="the images have nothing to do with one another")
-    predict.add_argument("--fps", type=float, help="frames a second of a folder of images")
+    predict.add_argument("--fps", type=float, help="of images: how many there are a second; of a video: how many to take")
     predict.add_argument("--split", help="of a data set (default: all)")
     predict.add_argument("--no-overlays", action="store_true", help="predictions.json alone")
     predict.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -57,9 +57,10 @@ def train_command(words: list[str]) -> int:
     from seqgen.training.train import train
 
     if {"-h", "--help"} & set(words):
-        _print_help("train [CONFIG] [--out DIR]", f"CONFIG is a TOML file or one of: {', '.join(shipped_configs('train'))}; --out defaults to outputs/train/<config name>")
+        shipped = f"CONFIG is a TOML file or one of: {', '.join(shipped_configs('train'))} (default seqhand_small)"
+        _print_help("train [CONFIG] [--out DIR]", f"{shipped}; --out defaults to outputs/train/<config name>")
         return 0
-    name = words.pop(0) if words and not words[0].startswith("-") else "seqhand"
+    name = words.pop(0) if words and not words[0].startswith("-") else "seqhand_small"
     path = find_config(name, "train")
     out, overrides = _out(parse_overrides(words, ALIASES))
     tables = read_toml(path)
@@ -81,13 +82,17 @@ def finetune_command(words: list[str]) -> int:
         _print_help("finetune --from CKPT --data DATASET [DATASET ...] [--freeze temporal|none] [--out DIR]", about)
         return 0
     out, given = _out(parse_overrides(words, {"train_workers": "run.train_workers"}))
-    checkpoint, data, freeze = (given.pop(name, None) for name in ("from", "data", "freeze"))
-    if not isinstance(checkpoint, str) or data is None:
+    checkpoint, data = given.pop("from", None), _listed(given.pop("data", None))
+    frozen = [name for name in _listed(given.pop("freeze", "temporal")) if name != "none"]
+    if not isinstance(checkpoint, str) or not data:
         raise UserError("finetune: needs --from CKPT and --data DATASET; `seqgen finetune --help` says how")
-    frozen = ["temporal"] if "freeze" not in words and "--freeze" not in words else [] if freeze in (None, "none") else [freeze] if isinstance(freeze, str) else freeze
     run = Path(checkpoint).resolve().parent.name
-    data = [data] if isinstance(data, str) else data
     return _taught(lambda **told: finetune(Path(checkpoint), data, out or Path("outputs/finetune") / run, freeze=frozen, overrides=given, **told))
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    """One word, several, or none at all, as a list."""
+    return [] if value is None else [value] if isinstance(value, str) else value
 
 
 def _out(overrides: dict[str, Any]) -> tuple[Path | None, dict[str, Any]]:

@@ -21,7 +21,8 @@ class LabelledClip:
 
     `pose` and `betas` are MANO-type parameters of a right hand, or of the mirror image where `side` is left, relative to the template of the hand called `hand`
     ("open", "mano"; "" where there are none). `vertices_m` are of that hand's surface. `joints_valid` is false where a source has no such joint.
-    `intrinsics`: as in `seqgen.camera` for its `camera_kind`, but any upper-left 2 x 2 block. `mask`: the hand itself.
+    `intrinsics`: as in `seqgen.camera` for its `camera_kind`, but any upper-left 2 x 2 block. `mask`: the hand that is seen; `occluder`: things in the way, which may
+    hide more of it.
     """
 
     key: str
@@ -40,6 +41,7 @@ class LabelledClip:
     betas: Float32[Array, "10"] | None = None
     vertices_m: Float32[Array, "frames vertices 3"] | None = None
     mask: Bool[Array, "frames height width"] | None = None
+    occluder: Bool[Array, "frames height width"] | None = None
     depth_tenth_mm: UInt16[Array, "frames height width"] | None = None
 
 

@@ -11,7 +11,7 @@
     pose              (B,T,16,3)   float32  axis-angle, relative to the template, global orientation first; zeros without `has_pose`
     betas             (B,10)       float32
     has_pose          (B,)         bool     pose and betas are known, of the estimator's hand
-    mask              (B,T,S,S)    bool     the hand itself
+    mask              (B,T,S,S)    bool     where the hand is seen, or may be behind something
     has_mask          (B,)         bool
     vertices_m        (B,T,V,3)    float32  root-relative; None unless a clip of the batch has them
     has_vertices      (B,)         bool

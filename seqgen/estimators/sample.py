@@ -73,9 +73,10 @@ def _flip_of_crop(size: int) -> Float[Array, "3 3"]:
 
 
 def _pictures(clip: LabelledClip, crop: Float[Array, "frames 3 3"], size: int, *, flip: bool) -> dict[str, Array | bool]:
-    """Colours, channels first, and the mask."""
+    """Colours, channels first, and the mask: where the hand is seen, or may be behind something."""
     rgb = resample(clip.rgb, crop, size).transpose(0, 3, 1, 2)
-    mask = np.zeros((len(rgb), size, size), bool) if clip.mask is None else resample(clip.mask, crop, size)
+    there = clip.mask if clip.mask is None or clip.occluder is None else clip.mask | clip.occluder
+    mask = np.zeros((len(rgb), size, size), bool) if there is None else resample(there, crop, size)
     columns = slice(None, None, -1 if flip else 1)
     return {"rgb": np.ascontiguousarray(rgb[..., columns]), "mask": np.ascontiguousarray(mask[..., columns]), "has_mask": clip.mask is not None}
 

@@ -1,12 +1,13 @@
 """Where to look for the hand in each frame of a stream: in a box that is given, found, or followed from the frame before.
 
     a frame with a box of its own (labels, a file)      given       that box
-    every `look_every` frames, and after a miss         found       what the localiser finds; if it still overlaps the followed box by half: followed
+    every `look_every` frames, and after a miss         found       what the localiser finds; where it overlaps the followed box by half: followed, their mean
     else                                                followed    the box about the joints predicted in the frame before
     the localiser finds nothing                         lost        the last box, `lost_after` frames long
     no box, or none any more                            picture     the largest square in the middle of the picture
 
-Following costs nothing and moves smoothly; an estimator says nothing of whether there is a hand at all, so the localiser has to confirm it now and then.
+Following costs nothing and moves smoothly. But an estimator says nothing of whether there is a hand at all, and one that always says hands are a little too
+large would make the next box larger, and so on: so the localiser has to confirm it now and then, and from frame to frame a box changes by little.
 """
 
 import json
@@ -27,6 +28,8 @@ Array = np.ndarray
 BoxFrom = Literal["given", "found", "followed", "lost", "picture"]
 
 STILL_THE_SAME = 0.5  # least overlap (intersection over union) of a found box with the followed one
+MOST_GROWTH = 1.05  # of a followed box in a frame: at 30 frames a second a hand that comes four times as near in a second
+MOST_SHIFT = 0.5  # of its middle, as a share of its longer edge
 LEAST_SIDE_PX = 4.0  # a smaller box about predicted joints is no hand
 
 
@@ -34,7 +37,7 @@ LEAST_SIDE_PX = 4.0  # a smaller box about predicted joints is no hand
 class Following:
     """How a hand is kept in view, in frames."""
 
-    look_every: int = 10
+    look_every: int = 5
     lost_after: int = 5
 
 
@@ -62,20 +65,29 @@ def next_track(track: Track, frame: Frame, find_hand: Localiser | None, followin
     found = find_hand(frame.rgb)
     if found is not None:
         same = track.is_found and track.box_px is not None and overlap(found, track.box_px) >= STILL_THE_SAME
-        return Track(track.box_px, "followed") if same else Track(found, "found")
+        return Track((found + track.box_px) / 2, "followed") if same else Track(found, "found")
     missed = track.missed + 1
     return Track(track.box_px, "lost", missed=missed) if track.box_px is not None and missed <= following.lost_after else Track(missed=missed)
 
 
 def follow_joints(track: Track, joints_px: Float32[Array, "21 2"], joints_m: Float32[Array, "21 3"], size: tuple[int, int]) -> Track:
     """`track` with the box about joints predicted in it. Joints that make no hand or lie outside the picture (width, height) are not followed."""
-    if not track.is_found:
+    if not track.is_found or track.box_px is None:
         return track
     box = box_around_joints(joints_px[None], joints_m[None])[0]
     inside = np.clip(box, -0.5, np.tile(size, 2) - 0.5)
     if (box[2:] - box[:2]).max() < LEAST_SIDE_PX or (inside[2:] <= inside[:2]).any():
         return Track(missed=track.missed)
-    return replace(track, box_px=box)
+    return replace(track, box_px=_limited(box, track.box_px))
+
+
+def _limited(box: Box, before: Box) -> Box:
+    """`box`, its size and place no farther from those of the frame before than a hand's can be."""
+    edge, edge_before = (float((one[2:] - one[:2]).max()) for one in (box, before))
+    middle, middle_before = ((one[:2] + one[2:]) / 2 for one in (box, before))
+    half = (box[2:] - box[:2]) / 2 * (np.clip(edge, edge_before / MOST_GROWTH, edge_before * MOST_GROWTH) / max(edge, 1e-6))
+    middle = middle_before + np.clip(middle - middle_before, -MOST_SHIFT * edge_before, MOST_SHIFT * edge_before)
+    return np.concatenate([middle - half, middle + half]).astype(np.float32)
 
 
 def overlap(first: Box, second: Box) -> float:

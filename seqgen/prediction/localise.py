@@ -31,7 +31,7 @@ INPUT_PX = 128
 STRIDE = 8
 CELLS = INPUT_PX // STRIDE
 GREY = 128  # beside pictures that are not square
-THRESHOLD = 0.35  # least heat of a hand; chosen on validation clips, see docs/benchmarks/localise.md
+THRESHOLD = 0.5  # least heat of a hand: of those measured, most hands found less false alarms on validation clips (docs/benchmarks/localise.md)
 
 
 @runtime_checkable
@@ -117,7 +117,7 @@ def boxes_of(numbers: Float32[Tensor, "batch 16 16 4"]) -> Float32[Tensor, "batc
 
 
 class LearnedLocaliser:
-    """The shipped localiser, or one of other weights; 2 ms a picture of VGA size on one core."""
+    """The shipped localiser, or one of other weights; 2.5 ms a picture of 640 x 480 on one core."""
 
     def __init__(self, network: HandFinder, *, threshold: float = THRESHOLD) -> None:
         self.network = network.eval().requires_grad_(False)

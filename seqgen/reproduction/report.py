@@ -125,10 +125,14 @@ def _made(name: str, table: Table, results: Results, seeds: Sequence[int]) -> li
     scale, about = results.scale, describe_machine()
     trainings = list(dict.fromkeys(training for part in table.parts for row in part.rows for training in row.training.chain()))
     backbones = dict.fromkeys(scale.deep_backbone if training.network.deep else scale.backbone for training in trainings)
+    frames = {training.start is not None: scale.frames_seen(training) for training in trainings}
+    shares = " : ".join(f"{count} {name}" for name, count in scale.split.items())
+    replaced = "".join(f"; {name} = {value}" for name, value in scale.fields.items())
     seconds = sum(results.seconds(training, seed) for training in trainings for seed in seeds)
     facts = {
         "networks": f"{' and '.join(backbones)}, {scale.width:g} times as wide, pictures of {scale.size_px} px, from fresh weights",
-        "frames seen": f"{scale.steps * scale.batch * scale.frames:,} by each row, {scale.tuning_steps * scale.batch * scale.frames:,} more in fine-tuning",
+        "data": f"{', '.join(f'{count:,} {size} clips' for size, count in scale.clips.items())} of {scale.frames} frames, split {shares}{replaced}",
+        "frames seen": f"{frames[False]:,} by each row, {frames.get(True, 0):,} more in fine-tuning, in windows of {scale.window} or as stills",
         "optimiser": f"Adam, {scale.lr:g} ({scale.tuning_lr:g} in fine-tuning), cosine; the last weights are tested",
         "test clips": f"at most {scale.test_clips}, of {scale.frames} frames",
         "seeds": ", ".join(map(str, seeds)),

@@ -26,6 +26,8 @@ COVER_AREA, COVER_ASPECT = (0.02, 0.2), (0.5, 2.0)  # of the crop; width over he
 
 
 class AugmentConfig(Section):
+    share: float = Field(1.0, ge=0, le=1)
+    """of the clips, how many look other than they are"""
     zoom: interval(0.25, 4.0) = (0.85, 1.2)
     """how much larger the hand gets"""
     shift: float = Field(0.06, ge=0, le=1)
@@ -69,6 +71,8 @@ class AugmentConfig(Section):
 def augmented(clip: LabelledClip, input: InputConfig, config: AugmentConfig, rng: np.random.Generator, *, hand: str | None = None) -> Sample:
     """The clip as a network sees it, under another crop, in other colours. `hand` as in `make_sample`."""
     geometry, colour, hiding = rng.spawn(3)  # streams of their own: to switch one kind off leaves the others alone
+    if rng.random() >= config.share:
+        return make_sample(clip, input, hand=hand)
     sample = make_sample(clip, input, crop_from_picture=draw_crop(clip, input, config, geometry), hand=hand)
     return replace(sample, rgb=hide(recolour(sample.rgb, config, colour), config, hiding))
 
