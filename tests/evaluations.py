@@ -1,7 +1,7 @@
 """Made-up clips in memory, an estimator that errs by known amounts, and an evaluation of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import numpy as np
@@ -51,8 +51,11 @@ class Shelf:
         return len(self.clips[position].rgb)
 
     def read(self, position: int, frames: Sequence[int] | None = None) -> LabelledClip:
-        assert frames is None
-        return self.clips[position]
+        clip = self.clips[position]
+        if frames is None:
+            return clip
+        per_frame = {field.name: getattr(clip, field.name) for field in fields(clip) if isinstance(getattr(clip, field.name), np.ndarray) and field.name != "betas"}
+        return replace(clip, **{name: array[list(frames)] for name, array in per_frame.items()})
 
 
 class NearlyRight(nn.Module):

@@ -9,9 +9,12 @@ from evaluations import INPUT, NearlyRight, Shelf, make_clip, without_joints
 
 from seqgen.errors import UserError
 from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.parametric_hand import ComponentHandLayer
 from seqgen.estimators.sample import batches_of
+from seqgen.estimators.seqhand import SeqHand, SeqHandConfig
 from seqgen.evaluation.evaluate import CROP_PX, Evaluation, evaluate, mean_joint_error_mm
 from seqgen.evaluation.metrics import mean_error
+from seqgen.hand import load_hand
 
 OFF_M, OFF_PX = (0.003, -0.004, 0.012), (3.0, -4.0)  # 13 mm, 5 px of the crop
 CLIPS = (make_clip(0), make_clip(1, frames=2), make_clip(2, frames=2, side="left", fps=60.0), make_clip(3), make_clip(4), make_clip(5))
@@ -119,3 +122,17 @@ def test_what_cannot_be_evaluated():
         evaluate(NearlyRight(), INPUT, Shelf([replace(CLIPS[0], joints_valid=np.zeros((4, 21), bool))]))
     with pytest.raises(UserError, match="shelf: clip 0, frame 0: the prediction is not finite"):
         evaluate(NearlyRight((np.inf, 0.0, 0.0)), INPUT, Shelf(CLIPS))
+
+
+def test_a_long_clip_is_followed_and_comes_to_the_same() -> None:
+    """Frame by frame, in pieces of five, as all at once."""
+    torch.manual_seed(3)
+    network = SeqHand(SeqHandConfig(backbone="resnet18", width=0.125), ComponentHandLayer(load_hand("open")))
+    shelf = Shelf([make_clip(0, frames=12), make_clip(1, frames=4), make_clip(2, frames=12)])
+    whole, followed = evaluate(network, INPUT, shelf), evaluate(network, INPUT, shelf, at_once=5)
+    for field in fields(whole):
+        expected, found = getattr(whole, field.name), getattr(followed, field.name)
+        if isinstance(expected, tuple):
+            assert found == expected
+        else:
+            np.testing.assert_allclose(found, expected, atol=1e-3 if field.name.endswith("px") else 1e-5, err_msg=field.name)

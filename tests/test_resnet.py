@@ -8,7 +8,7 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d, relu
 
 from seqgen.errors import UserError
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.resnet import ARCHITECTURES, ResNet, channels_of, read_weights
+from seqgen.estimators.resnet import ARCHITECTURES, ResNet, channels_of, read_weights, weights_digest
 
 COUNTS = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_508_032, "resnet101": 42_500_160}  # torchvision's, without fc
 
@@ -98,6 +98,21 @@ def test_counters_of_batches_may_be_missing():
     source, resnet = lively(ResNet("resnet18")), ResNet("resnet18")
     resnet.load_torchvision_weights({name: tensor for name, tensor in source.state_dict().items() if "num_batches" not in name}, where="old")
     assert torch.equal(resnet.layer4[1].bn2.running_mean, source.layer4[1].bn2.running_mean)
+
+
+def test_the_backbone_of_a_checkpoint_is_taken_over(tmp_path):
+    source, resnet = lively(ResNet("resnet18", width=0.125)), ResNet("resnet18", width=0.125)
+    table = {f"network.encoder.backbone.{name}": tensor for name, tensor in source.state_dict().items()}
+    save_file({**table, "network.head.1.weight": torch.zeros(26, 64)}, tmp_path / "weights.safetensors")
+    resnet.load_torchvision_weights(read_weights(tmp_path), where=str(tmp_path))
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in resnet.state_dict().items())
+    assert weights_digest(tmp_path) == weights_digest(tmp_path / "weights.safetensors")
+
+
+def test_a_checkpoint_without_a_backbone_is_refused(tmp_path):
+    save_file({"network.head.1.weight": torch.zeros(26, 64)}, tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match="a checkpoint without a backbone"):
+        read_weights(tmp_path)
 
 
 def without(table, name):

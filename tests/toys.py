@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -55,6 +56,9 @@ class Toy(nn.Module):
         return Prediction(joints_m=output, joints_px=output[..., :2])
 
     def step(self, rgb: UInt8[Tensor, "batch 3 size size"], state: Any) -> tuple[Prediction, Any]:
+        raise NotImplementedError
+
+    def load_backbone(self, path: Path) -> None:
         raise NotImplementedError
 
     def parts(self) -> dict[str, nn.Module]:

@@ -13,6 +13,7 @@ from seqgen.cli import generating, learning
 from seqgen.config import shipped_configs
 from seqgen.errors import UserError
 
+CONFIG_KINDS = ("train", "domains")  # folders of configs beside those of `seqgen generate`
 # Commands whose options are the fields of a config, not argparse's.
 FIELD_COMMANDS = {"generate": generating.generate_command, "train": learning.train_command, "finetune": learning.finetune_command}
 
@@ -75,19 +76,20 @@ def doctor_command(known: argparse.Namespace) -> int:
 
 
 def config_command(known: argparse.Namespace) -> int:
-    """`seqgen config`: the shipped configs."""
+    """`seqgen config`: the shipped configs; those of a kind are named with it, as `train/seqhand`."""
+    shipped = {f"{kind}/{name}" if kind else name: path for kind in ("", *CONFIG_KINDS) for name, path in shipped_configs(kind).items()}
     if known.action == "list":
-        for name, path in shipped_configs().items():
+        for name, path in shipped.items():
             first = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-            print(f"{name:14} {first}")
+            print(f"{name:20} {first}")
         return 0
-    if known.name is None or known.name not in shipped_configs():
-        raise UserError(f"config copy {known.name or ''}: name one of {', '.join(shipped_configs())}")
-    out = known.out or Path(f"{known.name}.toml")
+    if known.name is None or known.name not in shipped:
+        raise UserError(f"config copy {known.name or ''}: name one of {', '.join(shipped)}")
+    out = known.out or Path(shipped[known.name].name)
     if out.exists():
         raise UserError(f"{out} is there already; choose another name with --out")
     try:
-        shutil.copyfile(shipped_configs()[known.name], out)
+        shutil.copyfile(shipped[known.name], out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from None
     print(out)

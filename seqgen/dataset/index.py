@@ -104,11 +104,11 @@ def read_index(directory: Path) -> list[IndexRow]:
     """The rows, sorted by id."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from pyarrow.fs import LocalFileSystem
 
     path = directory / INDEX_NAME
-    try:
-        with open(path, "rb") as file:
-            table = pq.read_table(file)
+    try:  # by its name: of a Python file that its threads read from, pyarrow aborts half of the processes that end soon after (seen beside torch)
+        table = pq.read_table(str(path.absolute()), filesystem=LocalFileSystem())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: not a finished data set; run the generating command again") from None
     except (pa.ArrowException, OSError) as error:

@@ -1,6 +1,7 @@
 """What an estimator is: from a batch to a prediction, frame by frame too, with the losses that teach it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float32, UInt8
@@ -48,6 +49,10 @@ class Estimator(Protocol):
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts that fine-tuning may freeze, by name: "encoder", "temporal", "head"."""
+        ...
+
+    def load_backbone(self, path: Path) -> None:
+        """Starts the backbone from published or trained weights. UserError if they are another network's, or the estimator has no backbone."""
         ...
 
     def start_from(self, batch: Batch) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from seqgen.errors import UserError
+from seqgen.files import file_digest
 
 Weights = Mapping[str, Tensor]
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
@@ -156,8 +157,26 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
+def weights_digest(path: Path) -> str:
+    """sha256 of the file that `read_weights` reads."""
+    try:
+        return file_digest(_weights_file(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give torchvision's file of weights or a checkpoint") from None
+
+
+def _weights_file(path: Path) -> Path:
+    """The file itself, or the one in a checkpoint."""
+    return path / "weights.safetensors" if path.is_dir() else path
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from a .safetensors file, or from one of torch's checkpoints, of which nothing but tensors is read."""
+    """A ResNet's weights: a .safetensors file, one of torch's checkpoints, of which nothing but tensors is read, or the backbone in a checkpoint of ours."""
+    if path.is_dir():
+        inside = {name.rpartition("backbone.")[2]: tensor for name, tensor in read_weights(_weights_file(path)).items() if "backbone." in name}
+        if not inside:
+            raise UserError(f"{path}: a checkpoint without a backbone; give one of a network with a ResNet")
+        return inside
     try:
         weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError):

@@ -113,7 +113,7 @@ class SeqHand(nn.Module):
         self.hand.start_from(batch)
 
     def load_backbone(self, path: Path) -> None:
-        """Starts the encoder from torchvision's published weights; UserError if they are another network's."""
+        """Starts the encoder's ResNet from published or trained weights, see `read_weights`; UserError if they are another network's."""
         self.network.load_backbone(path)
 
     def _run(self, rgb: UInt8[Tensor, "batch frames 3 size size"], state: State | None) -> tuple[SeqHandOutput, State]:

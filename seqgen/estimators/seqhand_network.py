@@ -77,7 +77,7 @@ class SeqHandNetwork(nn.Module):
         return parts if temporal is None else {**parts, "temporal": temporal}
 
     def load_backbone(self, path: Path) -> None:
-        """Starts the encoder from torchvision's published weights, a .safetensors or .pth file; UserError if they are another network's."""
+        """Starts the encoder's ResNet from published or trained weights, see `read_weights`; UserError if they are another network's."""
         self.encoder.load_backbone(path)
 
 

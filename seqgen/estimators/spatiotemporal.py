@@ -37,7 +37,7 @@ class FrameEncoder(nn.Module):
         return self.backbone(_pictures(clip)).unflatten(0, clip.shape[:2]), ()
 
     def load_backbone(self, path: Path) -> None:
-        """Takes over torchvision's weights from a file."""
+        """Takes over a ResNet's weights, see `read_weights`."""
         self.backbone.load_torchvision_weights(read_weights(path), where=str(path))
 
 
@@ -69,7 +69,7 @@ class InflatedEncoder(nn.Module):
         return features.unflatten(0, clip.shape[:2]), tuple(window.kept)
 
     def load_backbone(self, path: Path) -> None:
-        """Takes over torchvision's weights from a file, repeated over time."""
+        """Takes over a ResNet's weights, see `read_weights`, repeated over time."""
         flat = matching_weights(ResNet(self.backbone.name, width=self.backbone.width), read_weights(path), where=str(path))
         self.backbone.load_state_dict(self._repeated(flat))
 
@@ -105,7 +105,7 @@ class MotionEncoder(nn.Module):
         return features.unflatten(0, clip.shape[:2]), tuple(window.kept)
 
     def load_backbone(self, path: Path) -> None:
-        """Takes over torchvision's weights from a file."""
+        """Takes over a ResNet's weights, see `read_weights`."""
         self.backbone.load_torchvision_weights(read_weights(path), where=str(path))
 
 

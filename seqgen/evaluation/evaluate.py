@@ -8,7 +8,7 @@ Clips are seen whole, as the estimator's `forward` sees them, never shuffled or 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain, groupby
 
 import numpy as np
@@ -102,11 +102,13 @@ def evaluate(
     source: ClipSource | Sequence[ClipSource],
     *,
     batch: int = 8,
+    at_once: int = 100,
     device: str | torch.device | None = None,
     say: Callable[[str], None] = log.info,
 ) -> Evaluation:
     """Runs an estimator over all clips of one or more sources, at most `batch` of one length at a time, on `device`: by default where its weights are.
 
+    Clips of more than `at_once` frames are read and looked at frame by frame, as a stream, which comes to the same and needs no more memory for a long one.
     The estimator keeps its modes. UserError when there is nothing to compare with or a prediction is not finite.
     """
     sources = [source] if isinstance(source, ClipSource) else list(source)
@@ -115,8 +117,12 @@ def evaluate(
     with evaluating(estimator):
         for each in sources:
             say(f"evaluating on {each.name}: {len(each)} clip{'s' * (len(each) != 1)}")
-            for clips in _alike(each, batch):
-                parts.append(_compare(estimator, input, each.name, clips, device))
+            for positions in _alike(each, batch):
+                if each.num_frames(positions[0]) > at_once:
+                    parts += [_follow(estimator, input, each, position, at_once, device) for position in positions]
+                else:
+                    given = batch_of(clips := [each.read(position) for position in positions], input)
+                    parts.append(_compare(_predict(estimator, to_device(given, device)), given, each.name, clips, input.size))
     if not parts:
         raise UserError(f"{', '.join(each.name for each in sources) or 'evaluation'}: holds no clips; give a data set, or a split, that has some")
     whole = _joined(parts)
@@ -160,18 +166,32 @@ def device_of(estimator: nn.Module) -> torch.device:
     return torch.device("cpu") if weight is None else weight.device
 
 
-def _alike(source: ClipSource, batch: int) -> Iterator[list[LabelledClip]]:
-    """All clips in their order, read in groups of at most `batch` of one length. Not as batches yet: a batch does not know the frame rate."""
+def _alike(source: ClipSource, batch: int) -> Iterator[list[int]]:
+    """The positions of all clips in their order, in groups of at most `batch` of one length."""
     for _, run in groupby(range(len(source)), key=source.num_frames):
         positions = list(run)
         for start in range(0, len(positions), batch):
-            yield [source.read(position) for position in positions[start : start + batch]]
+            yield positions[start : start + batch]
 
 
-def _compare(estimator: nn.Module, input: InputConfig, name: str, clips: list[LabelledClip], device: torch.device) -> Evaluation:
-    """The evaluation of some clips of one length."""
-    batch = batch_of(clips, input)
-    prediction = _predict(estimator, to_device(batch, device))
+def _follow(estimator: nn.Module, input: InputConfig, source: ClipSource, position: int, at_once: int, device: torch.device) -> Evaluation:
+    """The evaluation of one clip as a stream, with at most `at_once` frames in memory."""
+    state, parts = None, []
+    for start in range(0, source.num_frames(position), at_once):
+        clip = source.read(position, range(start, min(start + at_once, source.num_frames(position))))
+        batch, said = batch_of([clip], input), []
+        for rgb in batch.rgb.to(device).unbind(1):
+            prediction, state = estimator.step(rgb, state)
+            said.append(prediction)
+        joints = {name: torch.cat([getattr(each, name) for each in said], 1) for name in ("joints_m", "joints_px")}
+        part = _compare(Prediction(**joints), batch, source.name, [clip], input.size)
+        parts.append(replace(part, frame=part.frame + start))
+    whole = _joined(parts)
+    return replace(whole, sources=whole.sources[:1], keys=whole.keys[:1], sides=whole.sides[:1], fps=whole.fps[:1], clip=np.zeros_like(whole.clip))
+
+
+def _compare(prediction: Prediction, batch: Batch, name: str, clips: list[LabelledClip], size: int) -> Evaluation:
+    """The evaluation of a batch, which is made of these clips."""
     crop_from_picture = _frames(batch.crop_from_picture)
     num_clips, frames = batch.rgb.shape[:2]
     part = Evaluation(
@@ -185,7 +205,7 @@ def _compare(estimator: nn.Module, input: InputConfig, name: str, clips: list[La
         true_m=_frames(batch.joints_m),
         predicted_px=to_picture(_frames(prediction.joints_px), crop_from_picture).astype(np.float32),
         true_px=to_picture(_frames(batch.joints_px), crop_from_picture).astype(np.float32),
-        crop_scale=scale_and_turn(crop_from_picture)[0] * (CROP_PX / input.size),
+        crop_scale=scale_and_turn(crop_from_picture)[0] * (CROP_PX / size),
         joints_valid=_frames(batch.joints_valid),
     )
     _refuse_unless_finite(part)

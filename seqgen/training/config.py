@@ -14,6 +14,7 @@ from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import read_record
 from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.resnet import weights_digest
 from seqgen.training.augment import AugmentConfig
 from seqgen.training.batches import DataConfig
 from seqgen.training.schedule import OptimConfig
@@ -62,6 +63,8 @@ class RunConfig(Section):
     """stop after so many validations without a better one; none: never"""
     start: str | None = None
     """checkpoint to take the first weights from; none: fresh ones"""
+    backbone: str | None = None
+    """weights for the encoder's ResNet to start from: torchvision's file, or a checkpoint with the same backbone; none: fresh ones"""
     freeze: tuple[str, ...] = ()
     """parts of the network to leave as they are: encoder, temporal, head; none: nothing"""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -79,9 +82,11 @@ class RunConfig(Section):
         return () if value in (None, "none", ["none"], ("none",)) else (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_length(self) -> "RunConfig":
+    def _one_length_and_one_start(self) -> "RunConfig":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"run: give steps or epochs, one of the two; got {self.steps} and {self.epochs}")
+        if self.start is not None and self.backbone is not None:
+            raise ValueError("run: start holds the backbone's weights too; give start or backbone, not both")
         return self
 
 
@@ -108,8 +113,12 @@ class TrainConfig(Section, Generic[ModelSection]):
 
     def identity(self) -> dict[str, Any]:
         """What two runs must share to be one: the content, and the very weights they start from."""
-        start = {} if self.run.start is None else {"start": read_record(Path(self.run.start))["weights"]["sha256"]}
-        return {**self.content(), **start}
+        content = self.content()
+        if self.run.start is not None:
+            content["start"] = read_record(Path(self.run.start))["weights"]["sha256"]
+        if self.run.backbone is not None:
+            content["backbone"] = weights_digest(Path(self.run.backbone))
+        return content
 
 
 def config_class(tables: dict[str, Any], *, where: str) -> type[TrainConfig]:

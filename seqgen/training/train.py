@@ -129,7 +129,7 @@ def _set_up(config: TrainConfig, group: Group) -> torch.device:
 
 
 def _resume_or_start(config: TrainConfig, out: Path, estimator: nn.Module, optimiser: torch.optim.Optimizer, batches: Batches) -> Progress:
-    """The state of the last checkpoint; else step 0, with the weights of `run.start`, or fresh ones and the constants of the data in use."""
+    """The state of the last checkpoint; else step 0, with the weights of `run.start`, or those of `run.backbone` and fresh ones, and the constants of the data in use."""
     if (out / LAST).exists():
         progress = load_training(out / LAST, estimator, optimiser)
         if progress.num_batches != batches.num_batches:
@@ -140,6 +140,8 @@ def _resume_or_start(config: TrainConfig, out: Path, estimator: nn.Module, optim
     if config.run.start is not None:
         load_weights(Path(config.run.start), estimator)
     else:
+        if config.run.backbone is not None:
+            estimator.load_backbone(Path(config.run.backbone))
         estimator.start_from(to_device(next(iter(batches.of_epoch(0))), device_of(estimator)))
     return Progress(num_batches=batches.num_batches)
 
