@@ -1,8 +1,13 @@
 """Batches: every clip once an epoch, in an order and with a look that seed, epoch and place decide, whoever reads them."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,10 +126,16 @@ def test_what_came_before_is_not_read() -> None:
 def test_stills_go_along_in_batches_of_their_own() -> None:
     stills, clips = MadeUp("stills", (1,) * 9), MadeUp("clips", (7,) * 8)
     made = batches(clips, stills)
-    sizes = Counter((batch.rgb.shape[1], len(batch.keys), {key.split()[0] for key in batch.keys} == {"stills"}) for batch in made.of_epoch(0))
+    sizes = Counter((batch.rgb.shape[1], len(batch.keys), {key.split("/")[0] for key in batch.keys} == {"stills"}) for batch in made.of_epoch(0))
     assert sizes == {(3, 4, False): 2, (1, 4, True): 2} and made.num_batches == 4
     first = [next(iter(made.of_epoch(epoch))).rgb.shape[1] for epoch in range(20)]
     assert set(first) == {1, 3}  # mixed, not one kind after the other
+
+
+def test_keys_say_of_which_of_several_sources_a_clip_is() -> None:
+    one, other = MadeUp("one", (3,) * 2), MadeUp("other", (3,) * 2)
+    assert {key for batch in batches(one, other).of_epoch(0) for key in batch.keys} == {"one/one 0", "one/one 1", "other/other 0", "other/other 1"}
+    assert {key for batch in batches(one, batch=2).of_epoch(0) for key in batch.keys} == {"one 0", "one 1"}
 
 
 def test_static_is_the_same_frames_one_by_one() -> None:
@@ -168,3 +179,29 @@ def test_reader_processes_make_the_same_batches_and_live_on() -> None:
         list(together.of_epoch(broken))
     assert_same(next(together.of_epoch(whole_epochs[0])), expected[whole_epochs[0]][0])
     together.close()
+
+
+TRAINING_WITH_A_READER = """
+import multiprocessing, time
+from test_batches import batches
+made = batches(readers=1)
+next(made.of_epoch(0))
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+time.sleep(600)
+"""
+
+
+def test_readers_end_with_a_training_that_is_killed() -> None:
+    """Readers and their fork server inherit the training's output, so it is at its end when the last of them is."""
+    training = subprocess.Popen([sys.executable, "-c", TRAINING_WITH_A_READER], cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True)
+    assert training.stdout is not None
+    readers = [int(word) for word in training.stdout.readline().split()]
+    training.kill()
+    try:
+        training.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        for reader in readers:
+            os.kill(reader, signal.SIGKILL)
+        training.communicate()
+        pytest.fail("the readers live on")
+    assert len(readers) == 1

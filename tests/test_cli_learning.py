@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_sets import write_folder, write_freihand
 
 from seqgen.cli import main
 from seqgen.estimators.checkpoint import read_record
@@ -51,6 +52,26 @@ def test_finetuning_freezes_the_recurrent_layer_unless_told(folder: Path, tmp_pa
     assert read_record(tmp_path / "tuned" / "last")["about"]["stages"][-1]["frozen"] == ["temporal"]
 
 
+def test_splits_of_other_data_sets(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of our own data set; no split of a labelled folder; one at a time of FreiHAND."""
+    assert call("evaluate", folder / "run" / "best", folder / "clips", "--split", "all", "--out", tmp_path / "all") == 0
+    assert json.loads((tmp_path / "all" / "report.json").read_text())["counts"]["clips"] == 8
+    write_folder(tmp_path / "labelled")
+    assert call("evaluate", folder / "run" / "best", tmp_path / "labelled", "--out", tmp_path / "report") == 0
+    about = json.loads((tmp_path / "report" / "report.json").read_text())["about"]
+    assert about["split"] is None and about["labels"]
+    write_freihand(tmp_path / "freihand")
+    capsys.readouterr()
+    assert call("evaluate", folder / "run" / "best", tmp_path / "freihand", "--split", "all", "--out", tmp_path / "report") == 2
+    assert "--split all is for our own data sets" in capsys.readouterr().err
+
+
+def test_epochs_in_place_of_steps(folder: Path, tmp_path: Path) -> None:
+    """Fields that only fit together are judged together, in whatever order they come."""
+    for number, fields in enumerate(("--run.steps none --run.epochs 1", "--run.epochs 1 --run.steps none")):
+        assert call("train", "seqhand_small", "--data", folder / "clips", "--out", tmp_path / str(number), *fields.split(), *SMALLEST) == 0
+
+
 @pytest.mark.parametrize("command", ["train", "finetune"])
 def test_help_lists_every_field(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(command, "--help") == 0
@@ -73,6 +94,7 @@ def test_help_lists_every_field(command: str, capsys: pytest.CaptureFixture[str]
         ("evaluate {run} {clips}", "no checkpoint"),
         ("evaluate {run}/best {clips} --split exam", "no split 'exam'"),
         ("evaluate {run}/best {clips} --batch 0", "must be at least 1"),
+        ("evaluate {run}/best {clips} --out {clips}/dataset.json", "is a file"),
         ("predict {run}/best {clips}/nowhere --out {out}", "nowhere"),
         ("predict {run}/best {clips} --out {clips}/dataset.json", "is a file"),
         ("reproduce seqhand-table9 --out {out}", "no table seqhand-table9"),

@@ -90,24 +90,26 @@ def test_two_ranks_take_the_steps_of_one_process_and_stop_together(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
-def test_ray_workers_take_the_steps_of_one_process(tmp_path: Path) -> None:
-    """SeqHAND-Net itself, its encoder frozen because normalisations would see each rank's clips for themselves; all frames have all labels."""
+def test_ray_workers_take_the_steps_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeqHAND-Net itself, its encoder frozen because normalisations would see each rank's clips for themselves; all frames have all labels. Paths are relative, as
+    users give them: Ray's processes work in another folder."""
     from seqgen.pipeline.run import generate_dataset
 
     generate_dataset(small_config(sequences=5, split={"train": 4, "val": 1, "test": 0}), tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
     tables = {
-        "data": {"train": str(tmp_path / "data"), "reading": {"frames": 4, "batch": 4, "readers": 0}},
+        "data": {"train": "data", "reading": {"frames": 4, "batch": 4, "readers": 0}},
         "input": {"size": 32},
         "model": {"name": "seqhand", "backbone": "resnet18", "width": 0.125},
         "run": {"steps": 3, "log_every": 1, "freeze": ["encoder"], "threads": 1},
     }
-    one = train(train_config(tables, where="test"), tmp_path / "one")
+    one = train(train_config(tables, where="test"), Path("one"))
     said: list[str] = []
     shared = {**tables, "run": {**tables["run"], "train_workers": 2}}
-    two = train(train_config(shared, where="test"), tmp_path / "two", say=said.append)
+    two = train(train_config(shared, where="test"), Path("two"), say=said.append)
     assert_the_same_training(tmp_path / "one", tmp_path / "two")
     assert two.steps == one.steps == 3 and "2 training processes" in said[0]
-    assert train(train_config(shared, where="test"), tmp_path / "two") == two
+    assert train(train_config(shared, where="test"), Path("two")) == two
     wrong = {**shared, "run": {**shared["run"], "freeze": ["tail"]}}
     with pytest.raises(UserError, match="no part 'tail'"):
-        train(train_config(wrong, where="test"), tmp_path / "three")
+        train(train_config(wrong, where="test"), Path("three"))

@@ -1,7 +1,8 @@
-"""Fine-tuning: what is frozen stays bit for bit, all else is the same training."""
+"""Starting from weights that are there: fine-tuning, where what is frozen stays bit for bit and all else is the same training, and a backbone alone."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from seqgen.estimators.checkpoint import load_estimator, new_estimator, read_rec
 from seqgen.estimators.crop import InputConfig
 from seqgen.estimators.seqhand import SeqHandConfig
 from seqgen.training import sources
+from seqgen.training import train as train_module
+from seqgen.training.config import TrainConfig
 from seqgen.training.finetune import finetune, finetune_config
 from seqgen.training.progress import read_log
 from seqgen.training.train import train
@@ -128,3 +131,83 @@ def test_mistakes_are_one_line(tmp_path: Path, pretrained: Path) -> None:
         finetune(pretrained, ["stills"], tmp_path / "tail", freeze=["tail"], overrides=SMALL)
     with pytest.raises(UserError, match=r"finetune: unknown key optim\.rate"):
         finetune(pretrained, ["stills"], tmp_path / "rate", overrides={"optim.rate": 1})
+
+
+BACKBONE = "network.encoder.backbone."
+
+
+def seqhand(temporal: str, *, width: float = 0.125) -> SeqHandConfig:
+    return SeqHandConfig(backbone="resnet18", width=width, temporal=temporal)
+
+
+def save_seqhand(folder: Path, *, seed: int = 1, width: float = 0.125) -> Path:
+    """A checkpoint of the network without a temporal part, all its weights and statistics other than fresh ones."""
+    torch.manual_seed(seed)
+    estimator = new_estimator(seqhand("none", width=width))
+    with torch.no_grad():
+        for tensor in estimator.network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(torch.rand(tensor.shape))
+    save_estimator(folder, estimator, InputConfig(size=32), {})
+    return folder
+
+
+def backbone_run(backbone: Path | None, temporal: str = "convlstm", **run: Any) -> TrainConfig:
+    model = seqhand(temporal).model_dump(mode="json")
+    length = {"steps": 1, "threads": 1, "seed": 5}
+    return toy_config(model=model, input={"size": 32}, run={**length, "backbone": None if backbone is None else str(backbone), **run}, data={"validation_clips": 0})
+
+
+class FirstStep(Exception):
+    """Stands for the first step."""
+
+
+def weights_before_the_first_step(config: TrainConfig, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """What a run begins with."""
+    kept: dict[str, torch.Tensor] = {}
+
+    def first_step(estimator: torch.nn.Module, _: object) -> None:
+        kept.update({name: tensor.clone() for name, tensor in estimator.state_dict().items()})
+        raise FirstStep
+
+    with monkeypatch.context() as patch, pytest.raises(FirstStep):
+        patch.setattr(train_module, "training_mode", first_step)
+        train(config, out)
+    return kept
+
+
+@pytest.mark.parametrize("temporal", ["convlstm", "motion", "i3d"])
+def test_a_backbone_is_taken_over_and_all_else_is_as_without_it(tmp_path: Path, temporal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inflated kernel's three frames add up to the kernel it came from."""
+    given = {name: tensor for name, tensor in weights(save_seqhand(tmp_path / "given")).items() if name.startswith(BACKBONE)}
+    fresh, begun = (weights_before_the_first_step(backbone_run(path, temporal), tmp_path / f"run {path is None}", monkeypatch) for path in (None, tmp_path / "given"))
+    assert fresh.keys() == begun.keys() and given.keys() == {name for name in begun if name.startswith(BACKBONE)} != set()
+    assert [name for name in begun if name not in given and not torch.equal(begun[name], fresh[name])] == []
+    inflated = [name for name in given if begun[name].shape != given[name].shape]
+    assert all(torch.equal(begun[name], given[name]) for name in given if name not in inflated) and bool(inflated) == (temporal == "i3d")
+    for name in inflated:
+        torch.testing.assert_close(begun[name].unflatten(1, (3, -1)).sum(1), given[name])
+
+
+def test_another_backbone_is_another_run_wherever_it_lies(tmp_path: Path) -> None:
+    one, copy, other = save_seqhand(tmp_path / "one"), save_seqhand(tmp_path / "copy"), save_seqhand(tmp_path / "other", seed=2)
+    identity = backbone_run(one).identity()
+    assert identity["backbone"] == read_record(one)["weights"]["sha256"]
+    assert backbone_run(copy).identity() == identity and backbone_run(one / "weights.safetensors").identity() == identity
+    assert backbone_run(other).identity() != identity and "backbone" not in backbone_run(None).identity()
+
+
+def test_a_backbone_that_is_none_is_refused_before_any_step(tmp_path: Path) -> None:
+    one = save_seqhand(tmp_path / "one")
+    with pytest.raises(UserError, match=r"give start or backbone, not both") as caught:
+        backbone_run(one, start=str(one))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "text.pth").write_text("no weights")
+    wide = save_seqhand(tmp_path / "wide", width=0.25)
+    refused = {tmp_path / "nowhere.pth": "cannot be read", tmp_path: "cannot be read", tmp_path / "text.pth": "not a file of weights", wide: r"is \(16,\), not \(8,\)"}
+    for path, words in refused.items():
+        with pytest.raises(UserError, match=words) as caught:
+            train(backbone_run(path), tmp_path / "run")
+        assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+        assert not (tmp_path / "run" / "log.jsonl").exists()
+    assert train(backbone_run(one), tmp_path / "run").steps == 1

@@ -98,10 +98,24 @@ def test_missing_pictures_are_listed_and_their_clips_left_out(tmp_path: Path, ca
     with caplog.at_level(logging.WARNING):
         source = LabelledFolder(tmp_path)
     assert source.missing == ("1.png",) and [source.key(n) for n in range(len(source))] == ["2.png", "3.png"]
-    assert "1 of 4 pictures are missing and left out: 1.png" in caplog.text
+    assert "1 of 4 pictures are left out, as they or their masks are missing: 1.png" in caplog.text
     (tmp_path / "2.png").unlink()
     (tmp_path / "3.png").unlink()
     with pytest.raises(UserError, match=r"none of the clips of labels.json is there; 1.png is missing for one"):
+        LabelledFolder(tmp_path)
+
+
+def test_missing_masks_are_listed_like_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = write_folder(tmp_path, 4)
+    write_list(tmp_path / "labels.json", {**table, "clips": {"wave": ["0.png", "1.png"]}})
+    relabel(tmp_path, "3.png", mask="2_mask.png")
+    (tmp_path / "1_mask.png").unlink()
+    with caplog.at_level(logging.WARNING):
+        source = LabelledFolder(tmp_path)
+    assert source.missing == ("1_mask.png",) and [source.key(n) for n in range(len(source))] == ["2.png", "3.png"]
+    assert "1 of 4 pictures are left out, as they or their masks are missing: 1_mask.png" in caplog.text
+    (tmp_path / "2_mask.png").unlink()  # of two pictures
+    with pytest.raises(UserError, match=r"none of the clips of labels.json is there; 1_mask.png is missing for one"):
         LabelledFolder(tmp_path)
 
 
@@ -120,6 +134,8 @@ def test_missing_pictures_are_listed_and_their_clips_left_out(tmp_path: Path, ca
         ({"side": "Left"}, "side is 'Left', expected right or left"),
         ({"mask": 3}, "mask is 3, expected the name of a file"),
         ({"box_px": [1, 2, 3]}, r"box_px: has shape \(3,\), expected \(4,\)"),
+        ({"box_px": [30, 2, 1, 40]}, r"box_px is \[30, 2, 1, 40\]; expected x0, y0, x1, y1 with x0 < x1 and y0 < y1"),
+        ({"box_px": [1, 40, 30, 40]}, "box_px is .* y0 < y1"),
     ],
 )
 def test_wrong_labels_are_refused_with_their_place(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
@@ -157,6 +173,24 @@ def test_axes_that_are_turned_round_are_named(tmp_path: Path) -> None:
         check_pictures(LabelledFolder(tmp_path))
 
 
+def test_joints_that_are_not_known_are_not_projected(tmp_path: Path) -> None:
+    """Their places hold zeros, which no camera sees; warnings are errors here."""
+    table = write_folder(tmp_path)
+    for label in table.values():
+        label["joints_m"][8] = label["joints_px"][8] = None
+    write_list(tmp_path / "labels.json", table)
+    assert "joints_px 0.0 px from the projected joints_m" in check_pictures(LabelledFolder(tmp_path))
+
+
+def test_a_picture_that_is_to_be_turned_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(tmp_path / "1.png").save(tmp_path / "1.png", exif=exif)
+    with pytest.raises(UserError, match=r"1\.png: its EXIF says to turn it"):
+        LabelledFolder(tmp_path).read(1)
+
+
 def test_labels_of_other_pictures_are_found_out(tmp_path: Path) -> None:
     table = write_folder(tmp_path)
     for label in table.values():
@@ -178,6 +212,7 @@ def test_labels_of_other_pictures_are_found_out(tmp_path: Path) -> None:
         ({"clips": {"wave": []}}, "clip wave is no list of file names"),
         ({"clips": {"wave": ["0.png", "9.png"]}}, "clip wave names '9.png', which has no label"),
         ({"fps": 0}, "fps is 0, expected a positive number"),
+        ({"fps": float("inf")}, "fps is inf, expected a positive number"),
         ({"fps": "30"}, "fps is '30', expected a positive number"),
     ],
 )

@@ -13,7 +13,7 @@ from seqgen.pipeline.run import generate_dataset
 from seqgen.prediction import build_localiser, localiser_pictures
 from seqgen.prediction.boxes import overlap
 from seqgen.prediction.build_localiser import as_input, heat_of, localiser_loss, train_localiser
-from seqgen.prediction.localise import CELLS, SHIPPED, STRIDE, HandFinder, LearnedLocaliser, boxes_of, letterbox, load_localiser, save_localiser
+from seqgen.prediction.localise import CELLS, SHIPPED, STRIDE, THRESHOLD, HandFinder, LearnedLocaliser, boxes_of, letterbox, load_localiser, save_localiser
 from seqgen.prediction.localiser_pictures import Frames, gather_frames, place_hands
 from tests.runs import small_config
 from tests.sequences import make_sequence
@@ -169,3 +169,11 @@ def test_the_shipped_localiser_is_small_and_finds_hands_of_new_clips(tmp_path: P
             said = localiser(rgb)
             found.append(said is not None and overlap(said, box) >= 0.5)
     assert np.mean(found) >= 0.7
+
+
+def test_the_threshold_is_the_one_that_the_measurements_choose() -> None:
+    """Of the validation table: hands not missed less false alarms, in per cent."""
+    lines = (Path(__file__).parent.parent / "docs/benchmarks/localise.md").read_text(encoding="utf-8").split("Validation split:")[1].split("Test splits")[0].splitlines()
+    rows = np.array([[float(cell.strip(" %")) for cell in line.strip("|").split("|")] for line in lines if line.startswith("| 0")])
+    threshold, _, missed, alarms = rows.T
+    assert threshold[(100 - missed - alarms).argmax()] == THRESHOLD

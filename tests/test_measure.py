@@ -40,6 +40,17 @@ class Shy(nn.Module):
         return output
 
 
+class Turned(nn.Module):
+    """Says hands turned by a quarter about the camera's axis and 1.2 times as large; pixels are right."""
+
+    def forward(self, batch: Batch) -> Prediction:
+        x, y, z = batch.joints_m.unbind(-1)
+        return Prediction(joints_m=1.2 * torch.stack([-y, x, z], -1), joints_px=batch.joints_px)
+
+    def prediction(self, output: Prediction) -> Prediction:
+        return output
+
+
 def still_clip(n: int, grey: int = 90) -> LabelledClip:
     """A hand that does not move before one grey."""
     clip = make_clip(n, frames=FRAMES)
@@ -87,6 +98,17 @@ def test_all_metrics_of_a_known_error() -> None:
     assert found["acceleration_mm"] == pytest.approx([0, 0, 0], abs=1e-3)
     assert np.isnan(found["covered_mm"]).all()  # these clips have no masks
     assert set(METRICS) <= set(found)
+
+
+def test_aligned_error_leaves_turn_and_size_out() -> None:
+    found = measure(Turned(), INPUT, Shelf([still_clip(n) for n in range(2)]), clips=2)
+    assert found["pa_mm"] == pytest.approx([0, 0], abs=1e-3) and (found["error_mm"] > 20).all()
+
+
+def test_aligned_error_of_a_wrist_out_of_place() -> None:
+    """All joints but the wrist take a step aside: alignment shares it among them, and leaves less than the root-relative 20 of 21 steps, but something."""
+    found = measure(Shy(0.021), INPUT, Shelf([still_clip(0, grey=0), still_clip(1)]), clips=2)
+    assert 0.1 < found["pa_mm"][0] < found["error_mm"][0] == pytest.approx(20.0, abs=1e-3) and found["pa_mm"][1] == pytest.approx(0, abs=1e-3)
 
 
 def test_covered_frames_are_those_with_joints_off_the_hand() -> None:

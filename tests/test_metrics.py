@@ -278,3 +278,8 @@ def test_scores_of_published_predictions(benchmark: str, method: str):
     assert success_by_mean(errors, valid, thresholds).tolist() == [scores[f"frac_frames_mean_lt_{t:.0f}"] for t in thresholds]
     assert success_by_worst(errors, valid, thresholds).tolist() == [scores[f"frac_frames_max_lt_{t:.0f}"] for t in thresholds]
     assert pck(errors, valid, thresholds[:2]).tolist() == [scores[f"frac_joints_lt_{t:.0f}"] for t in thresholds[:2]]
+
+
+def test_one_clip_has_no_interval() -> None:
+    mean, low, high = bootstrap_mean([np.array([1.0, 2.0, 6.0])], np.random.default_rng(0))
+    assert mean == 3 and np.isnan([low, high]).all()

@@ -14,13 +14,18 @@ import pytest
 from seqgen.config import find_config, read_config
 from seqgen.errors import UserError
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.reproduction import results as results_module
+from seqgen.reproduction import scales as scales_module
+from seqgen.reproduction.report import COMPARED
 from seqgen.reproduction.results import Results
 from seqgen.reproduction.run import TABLES, Outcome, pieces_of, reproduce, run_table
-from seqgen.reproduction.scales import SCALES, data_fields, train_tables
+from seqgen.reproduction.scales import SCALES, Scale, data_fields, train_tables, training_digest, training_identity
 from seqgen.reproduction.tables import METRICS, Data, HeldOut, Network, Part, Row, Table, Training
-from seqgen.reproduction.work import OutOfTime, Tools, is_over, stopping
+from seqgen.reproduction.work import OutOfTime, Tools, Trained, is_over, stopping
 
+README = Path(__file__).parents[1] / "docs" / "results" / "README.md"
 CLIPS = 5
+SECONDS = 1800.0  # of each training, all its parts together
 ERROR_MM = {"first": 10.0, "second": 12.0, "tuned": 7.0}  # of each training with seed 0; each further seed has a millimetre more
 
 HOME, ABROAD = Data("home", "paper", "source"), Data("abroad", "target", "target", folder="domains")
@@ -31,7 +36,11 @@ ROWS = (
     Row("two", "the second", SECOND),
     Row("three", "the first, tuned", TUNED),
 )
+BACKBONE = Training("backbone", Network({"model.temporal": "none"}), HOME, stills=True, once=True)
+UPON = replace(FIRST, backbone=BACKBONE)
+UPON_ROWS = (Row("one", "the first", UPON), Row("two", "the second", replace(SECOND, backbone=BACKBONE)), Row("three", "the first, tuned", replace(TUNED, start=UPON)))
 TABLE = Table("A table", (Part("All rows", (HeldOut(HOME, "at home"), HeldOut(ABROAD, "abroad")), ROWS, (("one", "two"), ("three", "one"))),), ("A note.",))
+BACKBONE_TABLE = Table("Upon a backbone", (Part("All rows", (HeldOut(HOME, "at home"), HeldOut(ABROAD, "abroad")), UPON_ROWS, (("one", "two"),)),), ())
 
 
 @dataclass
@@ -46,14 +55,14 @@ class Workshop:
     def generate(self, config: str, fields: dict[str, Any], directory: Path) -> None:
         self.generated.append((config, fields, directory))
 
-    def train(self, tables: dict[str, Any], out: Path, *, deadline: float | None) -> Path:
+    def train(self, tables: dict[str, Any], out: Path, *, deadline: float | None) -> Trained:
         name, seed = out.parent.name, int(out.name.removeprefix("seed-"))
         if name in self.broken:
             raise UserError("the loss is nan\non some clips")
         if is_over(deadline):
             raise OutOfTime("stopped at step 1 of 2")
         self.trained.append((tables, name, seed))
-        return out / "last"
+        return Trained(out / "last", SECONDS)
 
     def measure(self, checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, np.ndarray]:
         """Errors differ from clip to clip, in the same way for all trainings; abroad they are twice as large."""
@@ -70,11 +79,11 @@ def executor() -> Iterator[Executor]:
         yield one_after_another
 
 
-def made(out: Path, workshop: Workshop, executor: Executor, **more: Any) -> Outcome:
+def made(out: Path, workshop: Workshop, executor: Executor, *, table: Table = TABLE, **more: Any) -> Outcome:
     """The table, made in `out`."""
     results = Results(out, more.pop("scale", SCALES["small"]))
     tools = Tools(workshop.train, workshop.measure)
-    return run_table("table", TABLE, results, generate=workshop.generate, tools=tools, executor=executor, **{"seeds": (0, 1, 2), **more})
+    return run_table("table", table, results, generate=workshop.generate, tools=tools, executor=executor, **{"seeds": (0, 1, 2), **more})
 
 
 def cells(text: str, title: str, *, test: str) -> list[str]:
@@ -91,7 +100,7 @@ def test_table_has_the_known_numbers(tmp_path: Path, executor: Executor) -> None
     assert cells(text, "the first", test="abroad")[error] == "22.00 ± 2.00 (17.16, 18.12)"
     assert cells(text, "the first, tuned", test="abroad")[error] == "16.00 ± 2.00"
     assert "The true joints go 1.50 mm at the black frame." in text
-    assert cells(text, "the first, tuned − the first", test="at home")[0].startswith("**-3.00 [-5.27, ")  # seeds 7, 8, 9 against 10, 11, 12
+    assert cells(text, "the first, tuned − the first", test="at home")[0] == "**-3.00 [-3.00, -3.00]**"  # 7 goes on from 10, 8 from 11, 9 from 12
     assert cells(text, "the first − the second", test="at home")[0].startswith("-2.00 [-4.27, ")  # 2.27 is Student's t of 4 degrees, times sqrt(2 / 3)
     assert "– A note." not in text and "- A note." in text
 
@@ -145,7 +154,7 @@ def test_failed_rows_are_named_and_the_others_go_on(tmp_path: Path, executor: Ex
     assert (outcome.done, outcome.left) == (2, ())
     text = outcome.markdown.read_text()
     assert cells(text, "the second", test="at home")[3] == "12.50 ± 0.71"
-    assert cells(text, "the first [2 of 2 seeds missing]", test="at home")[3] == "– (7.85)"
+    assert cells(text, "the first [missing: seed 0, 1]", test="at home")[3] == "– (7.85)"
     assert not made(tmp_path, Workshop(), executor, seeds=(0, 1)).failed
 
 
@@ -203,23 +212,123 @@ def test_damaged_results_are_one_line(content: str, tmp_path: Path, executor: Ex
         ("seqhand-table2", {"scale": "huge"}, "at scale huge"),
         ("seqhand-table2", {"rows": ["resnet"]}, "no row resnet; rows: encoder, deep-encoder"),
         ("seqhand-table2", {"jobs": 0}, "--jobs 0"),
+        ("seqhand-table2", {"seeds": [0, -1]}, "--seeds 0 -1: must be numbers from 0 on"),
+        ("seqhand-table2", {"seeds": [7, 7]}, "--seeds 7 7: a seed is given twice"),
     ],
 )
 def test_users_mistakes(name: str, more: dict[str, Any], message: str, tmp_path: Path) -> None:
+    workshop = Workshop()
     with pytest.raises(UserError, match=message):
-        reproduce(name, more.pop("scale", "small"), tmp_path, generate=Workshop().generate, **more)
+        reproduce(name, more.pop("scale", "small"), tmp_path, generate=workshop.generate, **more)
+    assert workshop.generated == []
 
 
-def all_trainings() -> dict[str, Training]:
-    pieces = [piece for table in TABLES.values() for piece in pieces_of(table, None, (0,))]
+def test_one_seed_has_no_interval(tmp_path: Path, executor: Executor) -> None:
+    text = made(tmp_path, Workshop(), executor, seeds=(0,)).markdown.read_text()
+    assert cells(text, "the first − the second", test="at home")[0] == "-2.00 (one seed: no interval)"
+    assert "**" not in text and "[" not in text.replace("![", "")
+    picture = (tmp_path / "table.svg").read_text()
+    assert '#0072b2" stroke-width' not in picture and "#0072b2" in picture  # a mean without its interval
+    made(tmp_path, Workshop(), executor, seeds=(1,))
+    assert '#0072b2" stroke-width' in (tmp_path / "table.svg").read_text()
+
+
+def test_a_row_of_one_seed_has_no_interval_beside_others(tmp_path: Path, executor: Executor) -> None:
+    made(tmp_path, Workshop(), executor, seeds=(0, 1), rows=["one"])
+    text = made(tmp_path, Workshop(), executor, seeds=(0,), rows=["two"]).markdown.read_text()
+    assert cells(text, "the first − the second", test="at home")[0] == "-1.50 (one seed: no interval)"
+
+
+def test_the_page_tells_of_all_seeds_that_are_there(tmp_path: Path, executor: Executor) -> None:
+    made(tmp_path, Workshop(), executor, seeds=(0, 1, 2))
+    whole = (tmp_path / "table.md").read_text()
+    made(tmp_path, Workshop(), executor, seeds=(0,))
+    assert (tmp_path / "table.md").read_text() == whole
+    text = made(tmp_path, Workshop(), executor, seeds=(3,), rows=["one"]).markdown.read_text()
+    assert "| seeds | 0, 1, 2, 3 |" in text
+    assert cells(text, "the first", test="at home")[3] == "11.50 ± 1.29 (7.85)" and cells(text, "the second [missing: seed 3]", test="at home")[3] == "13.00 ± 1.00"
+
+
+def test_a_shared_backbone_makes_no_pairs(tmp_path: Path, executor: Executor) -> None:
+    text = made(tmp_path, Workshop(), executor, table=BACKBONE_TABLE).markdown.read_text()
+    assert cells(text, "the first − the second", test="at home")[0].startswith("-2.00 [-4.27, ")  # as without
+
+
+def test_backbones_are_taught_once_for_all_seeds(tmp_path: Path, executor: Executor) -> None:
+    workshop = Workshop()
+    text = made(tmp_path, workshop, executor, table=BACKBONE_TABLE, seeds=(3, 4)).markdown.read_text()
+    assert [(name, seed) for _, name, seed in workshop.trained] == [("backbone", 0)] + [(name, seed) for seed in (3, 4) for name in ("first", "second", "tuned")]
+    runs = {name: tables["run"] for tables, name, seed in workshop.trained if seed in (0, 3)}
+    small, checkpoint = SCALES["small"], str(tmp_path / "runs" / "backbone" / "seed-0" / "last")
+    assert (runs["backbone"]["backbone"], runs["backbone"]["seed"], runs["backbone"]["steps"]) == (None, 0, small.backbone_steps)
+    assert (runs["first"]["backbone"], runs["first"]["start"], runs["first"]["steps"]) == (checkpoint, None, small.steps)
+    assert (runs["tuned"]["backbone"], runs["tuned"]["start"]) == (None, str(tmp_path / "runs" / "first" / "seed-3" / "last"))
+    assert "taught with 240,000 single frames" in text and "same backbone of their data and depth" in text
+    assert "| time | 3.5 hours" in text  # seven trainings of half an hour; the backbone counts once
+
+
+def test_backbones_that_fail_take_all_seeds_with_them(tmp_path: Path, executor: Executor) -> None:
+    outcome = made(tmp_path, Workshop(broken=("backbone",)), executor, table=BACKBONE_TABLE, seeds=(0, 1))
+    assert len(outcome.failed) == 7 and outcome.failed["backbone, seed 0"] == "the loss is nan" and outcome.left == ()
+    assert not made(tmp_path, Workshop(), executor, table=BACKBONE_TABLE, seeds=(0, 1)).failed
+
+
+def test_without_steps_there_are_no_backbones(tmp_path: Path, executor: Executor) -> None:
+    workshop = Workshop()
+    text = made(tmp_path, workshop, executor, table=BACKBONE_TABLE, seeds=(3,), scale=replace(SCALES["small"], backbone_steps=0)).markdown.read_text()
+    assert [name for _, name, _ in workshop.trained] == ["first", "second", "tuned"] and all(tables["run"]["backbone"] is None for tables, _, _ in workshop.trained)
+    assert "| start | fresh weights |" in text and "backbone" not in text.split("\n", 1)[1]
+
+
+def test_a_training_begins_in_one_way() -> None:
+    with pytest.raises(ValueError, match="give one of the two"):
+        replace(TUNED, backbone=BACKBONE)
+
+
+def test_identity_holds_all_that_an_outcome_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defaults of the learning config and lines of the data's config too; not where things lie, nor what they are made on."""
+    from seqgen.training.config import train_config
+
+    small = SCALES["small"]
+    [first, tuned] = training_identity(TUNED, small, seed=1)["stages"]
+    tables = train_tables(TUNED, small, seed=1, data=Path("data"), before=Path("elsewhere"))
+    assert tuned["train"] == train_config(tables, where="here").content() and "weight_decay" in tuned["train"]["optim"] and "losses" in first["train"]["model"]
+    known = training_digest(FIRST, small, seed=1)
+    assert training_digest(FIRST, replace(small, device="cuda", threads=7, readers=3, checkpoint_every=5, jobs=9), seed=1) == known
+    changed = tmp_path / "paper.toml"
+    changed.write_text(find_config("paper").read_text().replace("redraws = 0", "redraws = 1"))
+    monkeypatch.setattr(scales_module, "find_config", lambda name, kind="": changed)
+    assert training_digest(FIRST, small, seed=1) != known
+
+
+def test_figures_of_another_measure_are_refused(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path, Workshop(), executor, seeds=(0,))
+    monkeypatch.setattr(results_module, "VERSION", results_module.VERSION + 1)
+    with pytest.raises(UserError, match=r"home\.json: was made with other settings"):
+        made(tmp_path, Workshop(), executor, seeds=(0,))
+
+
+def test_time_and_machine_are_those_of_the_training(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the trainer's own count, which goes on over interruptions; written again elsewhere, the page names the machine that trained."""
+    there = {"machine": {"system": "Linux", "architecture": "far", "cores": 96}, "versions": {"torch": "2.0"}}
+    monkeypatch.setattr(results_module, "describe_machine", lambda: there)
+    made(tmp_path, Workshop(), executor, seeds=(0, 1))
+    monkeypatch.undo()
+    text = made(tmp_path, Workshop(), executor, seeds=(0, 1)).markdown.read_text()
+    assert "| time | 3.0 hours" in text and "| machine | Linux far, 96 cores, torch 2.0 |" in text
+
+
+def all_trainings(scale: Scale = SCALES["small"]) -> dict[str, Training]:
     named: dict[str, Training] = {}
-    for piece in pieces:
-        assert named.setdefault(piece.training.name, piece.training) == piece.training, "two trainings of one name"
+    for table in TABLES.values():
+        for piece in pieces_of(scale.of(table), None, (0,)):
+            assert named.setdefault(piece.training.name, piece.training) == piece.training, "two trainings of one name"
     return named
 
 
 def test_shipped_tables_are_whole() -> None:
-    assert len(all_trainings()) == 12 + 5 - 1  # one training serves both tables
+    rows = 12 + 5 - 1  # one training serves both tables
+    assert len(all_trainings()) == rows + 4 and len(all_trainings(SCALES["paper"])) == rows  # two data sets, two depths
     for table in TABLES.values():
         for part in table.parts:
             names = {row.name for row in part.rows}
@@ -228,25 +337,55 @@ def test_shipped_tables_are_whole() -> None:
             assert all(data in tests and metric in METRICS for row in part.rows for data, metric in row.paper)
 
 
+def test_rows_start_from_the_backbone_of_their_data_and_depth() -> None:
+    for training in all_trainings().values():
+        if training.backbone is not None:
+            before = training.backbone
+            assert before.once and before.stills and (before.data, before.network.deep) == (training.data, training.network.deep)
+            assert before.fields.get("model.pose_components") == training.fields.get("model.pose_components") == (45 if training.data.name == "default" else None)
+        assert training.once or training.start is not None or training.backbone is not None
+
+
+def test_differences_are_as_many_as_the_readme_says() -> None:
+    counts = [sum(len(part.tests) * len(part.differences) for part in table.parts) for table in TABLES.values()]
+    assert counts == [10, 12] and len(COMPARED) == 6
+    assert "10 differences of each of 6 metrics" in README.read_text() and "12 in table 3" in README.read_text()
+
+
+@pytest.mark.parametrize("scale", SCALES.values())
+def test_all_data_of_a_scale_is_split_alike(scale: Scale) -> None:
+    """Else what is tested in one data set may be taught in another. And each has test clips enough, those only tested on no more."""
+    block = sum(scale.split.values())
+    sets = {piece.training.data for table in TABLES.values() for piece in pieces_of(table, None, (0,))}
+    sets |= {test.data for table in TABLES.values() for part in table.parts for test in part.tests}
+    for data in sets:
+        config = read_config(GenerateConfig, find_config(data.config, data.folder), data_fields(data, scale))
+        assert config.split.counts() == dict(scale.split) and config.sequences % block == 0 and not any("split" in name for name in data.fields)
+        tested = config.sequences // block * scale.split["test"]
+        assert tested == scale.test_clips if data.size == "test" else tested >= scale.test_clips
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_shipped_tables_fit_the_configs(scale: str) -> None:
     from seqgen.training.config import train_config
 
-    for training in all_trainings().values():
-        tables = train_tables(training, SCALES[scale], seed=1, data=Path("data"), start=Path("last") if training.start else None)
+    for training in all_trainings(SCALES[scale]).values():
+        tables = train_tables(training, SCALES[scale], seed=1, data=Path("data"), before=Path("last") if training.before else None)
         assert train_config(tables, where="here").run.freeze == training.freeze
         read_config(GenerateConfig, find_config(training.data.config, training.data.folder), data_fields(training.data, SCALES[scale]))
 
 
 @pytest.mark.parametrize("scale", SCALES.values())
-def test_all_rows_see_as_many_frames(scale: Any) -> None:
+def test_all_rows_see_as_many_frames(scale: Scale) -> None:
     from seqgen.training.config import train_config
 
     def frames(training: Training) -> int:
-        tables = train_tables(training, scale, seed=0, data=Path("data"), start=None)
+        tables = train_tables(training, scale, seed=0, data=Path("data"), before=None)
         reading = train_config(tables, where="here").data.reading
         return tables["run"]["steps"] * reading.batch * reading.frames  # with `static` too: "batch x frames of them a step"
 
-    trained: Sequence[Training] = list(all_trainings().values())
-    assert len({frames(training) for training in trained if training.start is None}) == 1
-    assert len({frames(training) for training in trained if training.start is not None}) == 1
+    trained: Sequence[Training] = list(all_trainings(scale).values())
+    kinds = {(training.once, training.start is not None): set() for training in trained}
+    for training in trained:
+        kinds[training.once, training.start is not None].add(frames(training))
+    assert all(len(seen) == 1 for seen in kinds.values()) and len(kinds) == (3 if scale.backbone_steps else 2)

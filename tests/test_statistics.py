@@ -55,6 +55,25 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 380 - 3 * 4.4 <= held <= 380 + 4 * 4.4
 
 
+def test_pairs_of_seeds_have_students_interval_of_their_differences() -> None:
+    """Differences 4, 5, 6 of seeds that are far apart themselves: mean 5, deviation 1, two degrees of freedom."""
+    against = np.repeat(np.array([[0.0], [30.0], [-20.0]]), 50, 1)
+    found = estimate_difference(against + np.array([[4.0], [5.0], [6.0]]), against, np.random.default_rng(0), paired=True)
+    assert found.mean == pytest.approx(5.0) and found.seed_deviation == pytest.approx(1.0)
+    assert found.high - found.mean == pytest.approx(T_2 / np.sqrt(3), rel=1e-5)
+
+
+def test_intervals_of_pairs_hold_the_truth_as_often_as_they_say() -> None:
+    """400 made-up differences of two rows of three seeds that go on from one training of each seed: 380 of standard deviation 4.4."""
+    rng, held = np.random.default_rng(6), 0
+    for _ in range(400):
+        start = rng.normal(0, 2, (3, 1)) + rng.normal(0, 5, 60)
+        rows = [start + rng.normal(mean, 0.3, (3, 1)) + rng.normal(0, 0.5, (3, 60)) for mean in (1.0, 0.0)]
+        found = estimate_difference(*rows, rng, paired=True, resamples=200)
+        held += found.low <= 1 <= found.high
+    assert 380 - 3 * 4.4 <= held <= 380 + 4 * 4.4
+
+
 def test_what_is_not_measured_does_not_count() -> None:
     values = np.array([[1.0, np.nan, 3.0], [1.0, np.nan, 3.0]])
     found = estimate(values, np.random.default_rng(0))

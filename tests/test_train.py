@@ -149,6 +149,20 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         train(toy_config(), tmp_path / "file")
 
 
+def test_a_run_that_was_refused_leaves_the_folder_to_the_corrected_one(tmp_path: Path, toys: dict[str, ToyClips]) -> None:
+    toys["train"] = ToyClips(frames=2)
+    with pytest.raises(UserError, match="has 2 frames, but frames = 3"):
+        train(toy_config(run={"steps": 2}), tmp_path / "run")
+    with pytest.raises(UserError, match="no part 'tail'"):
+        train(toy_config(run={"steps": 2, "freeze": ["tail"]}, data={"reading": {"frames": 2, "batch": 4, "readers": 0}}), tmp_path / "run")
+    corrected = toy_config(run={"steps": 2}, data={"reading": {"frames": 2, "batch": 4, "readers": 0}})
+    assert train(corrected, tmp_path / "run").steps == 2
+    claim = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert claim["config"] == corrected.model_dump(mode="json") and claim["content"] == corrected.identity()
+    with pytest.raises(UserError, match="another config"):
+        train(toy_config(run={"steps": 3}), tmp_path / "run")
+
+
 def test_first_difference_names_the_innermost_key() -> None:
     assert first_difference({"a": {"b": 1, "c": [1, 2]}}, {"a": {"b": 1, "c": [1, 3]}}) == "a.c is [1, 2] there, [1, 3] here"
     assert first_difference({"a": 1}, {"b": 2}) == "a is 1 there, 'absent' here"
@@ -160,6 +174,12 @@ def test_other_data_under_the_same_name_is_noticed(tmp_path: Path, toys: dict[st
     toys["train"] = ToyClips(count=20)
     with pytest.raises(UserError, match="data of 3 batches an epoch, now there are 5"):
         train(toy_config(), tmp_path / "run")
+
+
+def test_clips_of_several_data_sets_are_named_with_their_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None: ToyClips(path, broken=7 if path == "second" else None))
+    with pytest.raises(UserError, match=r"second/00000007"):
+        train(toy_config(run={"steps": 6}, data={"train": ["first", "second"], "validation_clips": 0}), tmp_path / "run")
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_clips(tmp_path: Path, toys: dict[str, ToyClips]) -> None:
@@ -305,6 +325,14 @@ def test_frozen_parts_are_out_of_training_altogether() -> None:
     assert {id(parameter) for parameter in learning} == {id(parameter) for part in (toy.encoder, toy.head) for parameter in part.parameters()}
     assert not any(module.training for module in toy.temporal.modules()) and toy.encoder[2].training
     assert len(freeze(toy, [])) == len(list(toy.parameters()))
+
+
+def test_frozen_recurrent_layers_stay_in_training_mode() -> None:
+    """cuDNN has no gradients through others; one with dropout would draw, so it does not."""
+    toy = Toy(ToyConfig(), None)
+    toy.temporal.append(torch.nn.LSTM(8, 8)).append(torch.nn.LSTM(8, 8, num_layers=2, dropout=0.5))
+    training_mode(toy, ["temporal"])
+    assert [module.training for module in toy.temporal] == [False, False, False, True, False] and not toy.temporal.training
 
 
 def test_parts_of_a_batch_make_the_batch() -> None:

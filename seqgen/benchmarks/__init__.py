@@ -28,7 +28,7 @@ LOOKED_FOR = {
 
 
 def open_clips(path: str | Path, *, split: str | None = None) -> ClipSource:
-    """The clips of a folder, whatever data set it holds, after a first look at labels and pictures (not of our own data sets: `seqgen verify` does that).
+    """The clips of a folder, whatever data set it holds, after a first look at labels and pictures (not of our own data sets, which are checked as they are made).
 
     `split`: "train", "val" or "test" where the data set has it. Without one: all of a data set of seqgen or a labelled folder, else what is for training.
     """

@@ -105,7 +105,7 @@ def check_pictures(source: ClipSource, *, samples: int = 8) -> str:
     if inside.mean() < LEAST_INSIDE:
         raise UserError(f"{source.name}: only {inside.mean():.0%} of the joints lie within their pictures (first looked at: {clips[0].key}); are these labels of these pictures?")
     remarks = [f"{len(clips)} pictures looked at", f"{inside.mean():.0%} of the joints within"]
-    off = [_reprojection(clip) for clip in clips if clip.intrinsics is not None and clip.camera_kind == "perspective"]
+    off = [_reprojection(clip) for clip in clips if clip.intrinsics is not None and clip.camera_kind == "perspective" and clip.joints_valid.any()]
     remarks += [f"joints_px {max(off):.1f} px from the projected joints_m at most"] if off else []
     on_mask = [_on_mask(clip) for clip in clips if clip.mask is not None]
     if on_mask:
@@ -134,10 +134,12 @@ def _reprojection(clip: LabelledClip) -> float:
 
 
 def _median_off(clip: LabelledClip, signs: Array) -> float:
-    joints_m = clip.joints_m * signs
-    if (joints_m[clip.joints_valid][:, 2] <= 0).any():
+    """Of the known joints of a still; places of the others hold anything."""
+    valid = clip.joints_valid[0]
+    joints_m = clip.joints_m[:, valid] * signs
+    if (joints_m[..., 2] <= 0).any():
         return np.inf
-    return float(np.median(np.linalg.norm(projected(joints_m, clip.intrinsics) - clip.joints_px, axis=-1)[clip.joints_valid]))
+    return float(np.median(np.linalg.norm(projected(joints_m, clip.intrinsics) - clip.joints_px[:, valid], axis=-1)))
 
 
 def _on_mask(clip: LabelledClip) -> Bool[Array, "joints"]:

@@ -12,7 +12,8 @@
            "box_px"      [x0, y0, x1, y1]; from the joints when left out
 
 Joints: wrist, then thumb, index, middle, ring, pinky, each from palm to tip; of a left hand as it is, not mirrored. A picture is a clip of one frame,
-unless a clip names it; a clip's pictures have one size and side. Unknown keys, wrong shapes and numbers that are none are refused.
+unless a clip names it; a clip's pictures have one size and side. Unknown keys, wrong shapes and numbers that are none are refused, and so are pictures
+that their EXIF says to turn: labels are of pixels as they are stored.
 """
 
 import difflib
@@ -54,7 +55,7 @@ class PictureLabel:
 
 
 class LabelledFolder:
-    """Such a folder as a `ClipSource`: its clips, then the pictures that no clip names. `missing` lists pictures that are not there; clips that need one are left out."""
+    """Such a folder as a `ClipSource`: its clips, then the pictures that no clip names. `missing` lists pictures and masks that are not there; clips that need one are left out."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -62,7 +63,8 @@ class LabelledFolder:
         table = _read_table(self.path / LABELS_FILE)
         clips, self.fps = table.pop("clips", {}), _positive(table.pop("fps", 30), f"{self.path / LABELS_FILE}: fps")
         self._labels = {name: _label_of(label, f"{self.path / LABELS_FILE}: {name}") for name, label in table.items()}
-        self.missing = tuple(name for name in self._labels if not (self.path / name).is_file())
+        wanted = dict.fromkeys(file for name, label in self._labels.items() for file in (name, label.mask) if file is not None)
+        self.missing = tuple(file for file in wanted if not (self.path / file).is_file())
         self._clips = self._clips_there(_check_clips(clips, self._labels, f"{self.path / LABELS_FILE}"))
         self.verdict = "; ".join(self._check(side) for side in ("right", "left") if any(label.side == side for label in self._labels.values()))
 
@@ -97,13 +99,15 @@ class LabelledFolder:
         )
 
     def _clips_there(self, clips: dict[str, list[str]]) -> list[tuple[str, tuple[str, ...]]]:
-        missing, named = set(self.missing), {name for names in clips.values() for name in names}
+        absent = {name for name, label in self._labels.items() if {name, label.mask} & set(self.missing)}
+        named = {name for names in clips.values() for name in names}
         wanted = [*clips.items(), *((name, [name]) for name in self._labels if name not in named)]
-        there = [(key, tuple(names)) for key, names in wanted if not missing & set(names)]
-        if missing:
-            log.warning("%s: %d of %d pictures are missing and left out: %s", self.path, len(missing), len(self._labels), ", ".join(self.missing[:3]))
+        there = [(key, tuple(names)) for key, names in wanted if not absent & set(names)]
+        if absent:
+            some = ", ".join(self.missing[:3]) + ", ..." * (len(self.missing) > 3)
+            log.warning("%s: %d of %d pictures are left out, as they or their masks are missing: %s", self.path, len(absent), len(self._labels), some)
         if not there:
-            raise UserError(f"{self.path}: none of the clips of {LABELS_FILE} is there" + (f"; {self.missing[0]} is missing for one" if missing else ""))
+            raise UserError(f"{self.path}: none of the clips of {LABELS_FILE} is there" + (f"; {self.missing[0]} is missing for one" if absent else ""))
         return there
 
     def _check(self, side: str) -> str:
@@ -150,7 +154,7 @@ def _label_of(label: Any, where: str) -> PictureLabel:
     side = label.get("side", "right")
     if side not in ("right", "left"):
         raise UserError(f"{where}: side is {side!r}, expected right or left")
-    box_px = box_around_joints(joints_px[None, valid], joints_m[None, valid])[0] if label.get("box_px") is None else _numbers(label["box_px"], (4,), f"{where}: box_px")
+    box_px = box_around_joints(joints_px[None, valid], joints_m[None, valid])[0] if label.get("box_px") is None else _box(label["box_px"], f"{where}: box_px")
     if label.get("mask") is not None and not isinstance(label["mask"], str):
         raise UserError(f"{where}: mask is {label['mask']!r}, expected the name of a file")
     return PictureLabel(joints_m, joints_px, valid, side, intrinsics, label.get("mask"), box_px)
@@ -164,6 +168,13 @@ def _joints(value: Any, width: int, where: str) -> tuple[Float32[Array, "21 widt
     return _numbers(rows, (21, width), where), np.array([joint is not None for joint in value], bool)
 
 
+def _box(value: Any, where: str) -> Float32[Array, "4"]:
+    box = _numbers(value, (4,), where)
+    if not (box[2:] > box[:2]).all():
+        raise UserError(f"{where} is {value}; expected x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+    return box
+
+
 def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Float32[Array, "..."]:
     try:
         array = np.asarray(value, np.float32)
@@ -175,7 +186,7 @@ def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Float32[Array, "
 
 
 def _positive(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise UserError(f"{where} is {value!r}, expected a positive number")
     return float(value)
 

@@ -1,4 +1,4 @@
-"""Pictures of other people's data sets: decoded when asked for, with the file's name in every complaint."""
+"""Other people's pictures: decoded when asked for, with the file's name in every complaint. Pixels are sRGB of 8 bits, whatever the file holds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,21 @@ from PIL import Image
 from seqgen.errors import UserError
 
 Array = np.ndarray
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for files that are no whole pictures
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), 2))  # by its value
+WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+def read_upright(path: Path) -> UInt8[Array, "height width 3"]:
+    """A picture turned as its EXIF says; what is see-through lies on white. A UserError when it cannot be decoded."""
+    picture, turn = _decoded(path, "RGB", ground="white")
+    return np.array(picture if turn is None else picture.transpose(turn))
 
 
 def read_rgb(paths: Sequence[Path]) -> UInt8[Array, "frames height width 3"]:
-    """The pictures of a clip, all of one size."""
-    pictures = [_decoded(path, "RGB") for path in paths]
+    """The pictures of a labelled clip, all of one size and none to be turned; what is see-through lies on white."""
+    pictures = [_as_stored(path, "RGB", ground="white") for path in paths]
     for path, picture in zip(paths, pictures, strict=True):
         if picture.shape != pictures[0].shape:
             raise UserError(f"{path}: is {_size(picture)}, the clip's first picture {_size(pictures[0])}; a clip has one size")
@@ -22,8 +32,8 @@ def read_rgb(paths: Sequence[Path]) -> UInt8[Array, "frames height width 3"]:
 
 
 def read_mask(path: Path, *, above: int, size: tuple[int, int]) -> Bool[Array, "height width"]:
-    """Where a grey picture is brighter than `above`; its (width, height) must be `size`."""
-    grey = _decoded(path, "L")
+    """Where a grey picture is brighter than `above`, and not see-through; its (width, height) must be `size`."""
+    grey = _as_stored(path, "L", ground="black")
     if grey.shape != size[::-1]:
         raise UserError(f"{path}: is {_size(grey)}, its picture {size[0]} x {size[1]}")
     return grey > above
@@ -34,14 +44,34 @@ def names_in(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
 
 
-def _decoded(path: Path, mode: str) -> Array:
+def _as_stored(path: Path, mode: str, *, ground: str) -> Array:
+    """The pixels of a labelled picture. One that is to be turned is refused: its labels may be of either way to see it."""
+    picture, turn = _decoded(path, mode, ground=ground)
+    if turn is not None:
+        raise UserError(f"{path}: its EXIF says to turn it, and labels do not say of which way it is; save it upright, without the EXIF orientation, to fit its labels")
+    return np.asarray(picture)
+
+
+def _decoded(path: Path, mode: str, *, ground: str) -> tuple[Image.Image, Image.Transpose | None]:
+    """A picture as it is stored, and how its EXIF says to turn it."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
+            turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+            see_through = image.mode in WITH_ALPHA or "transparency" in image.info
+            return (_laid_on(ground, image.convert("RGBA")) if see_through else _eight_bits(image)).convert(mode), turn
     except FileNotFoundError:
         raise UserError(f"{path}: the picture is missing; unpack the data set again") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's decoders raise all of these over damaged files
-        raise UserError(f"{path}: cannot be decoded ({error}); unpack the data set again") from None
+    except BROKEN as error:
+        raise UserError(f"{path}: cannot be decoded as an image ({error}); remove it, save it again, or unpack the data set again") from None
+
+
+def _laid_on(ground: str, image: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey pictures of 16 bits hold 0 to 65535; Pillow's own conversion cuts them off at 255."""
+    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
 
 
 def _size(picture: Array) -> str:

@@ -19,7 +19,7 @@ def add_commands(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint on a data set: report.json, tables, curves")
     evaluate.add_argument("checkpoint", type=Path, help="folder of a checkpoint")
     evaluate.add_argument("dataset", type=Path, help="a data set of ours, FreiHAND, STB, or a folder with labels.json")
-    evaluate.add_argument("--split", default="test", help="which split of it (default: test); all: the whole data set")
+    evaluate.add_argument("--split", help="train, val or test, where it has them (default: test); of our own data sets also all")
     evaluate.add_argument("--out", type=Path, help="folder for the report (default: outputs/evaluate/<data set>)")
     evaluate.add_argument("--batch", type=int, default=8, help="clips at a time")
     evaluate.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -34,7 +34,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("--side", default="right", choices=["right", "left"], help="of hands in pictures that do not say it")
     predict.add_argument("--stills", action="store_true", help="the images have nothing to do with one another")
     predict.add_argument("--fps", type=float, help="of images: how many there are a second; of a video: how many to take")
-    predict.add_argument("--split", help="of a data set (default: all)")
+    predict.add_argument("--split", help="of a data set (default: all of our own, of others what is for training)")
     predict.add_argument("--no-overlays", action="store_true", help="predictions.json alone")
     predict.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     predict.add_argument("--mano-dir", type=Path, help="folder of your MANO files, for a network with the mano hand")
@@ -64,11 +64,9 @@ def train_command(words: list[str]) -> int:
     path = find_config(name, "train")
     out, overrides = _out(parse_overrides(words, ALIASES))
     tables = read_toml(path)
-    if not overrides:
-        config = train_config(tables, where=str(path))
     for field, value in overrides.items():
         tables = overlay(tables, field, value)
-        config = train_config(tables, where="command line")
+    config = train_config(tables, where="command line" if overrides else str(path))
     return _taught(lambda **told: train(config, out or Path("outputs/train") / path.stem, **told))
 
 
@@ -120,17 +118,33 @@ def evaluate_command(known: argparse.Namespace) -> int:
     from seqgen.estimators.checkpoint import load_estimator
     from seqgen.evaluation.evaluate import evaluate
     from seqgen.evaluation.report import write_report
+    from seqgen.prediction.run import check_output
 
     if known.batch < 1:
         raise UserError(f"evaluate: --batch {known.batch}: must be at least 1")
     _check_device(known.device)
-    source = open_clips(known.dataset, split=None if known.split == "all" or (known.dataset / "labels.json").is_file() else known.split)
+    out = known.out or Path("outputs/evaluate") / known.dataset.resolve().name
+    check_output(out)
+    split = _split_of(known.dataset, known.split)
+    source = open_clips(known.dataset, split=split)
+    about = {"checkpoint": str(known.checkpoint), "data": str(known.dataset), "split": split, "labels": getattr(source, "verdict", None)}
+    print(about["labels"] or f"{known.dataset}: {len(source)} clips")
     loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
     evaluation = evaluate(loaded.estimator, loaded.input, source, batch=known.batch, device=known.device, say=print)
-    out = known.out or Path("outputs/evaluate") / known.dataset.resolve().name
-    report = write_report(evaluation, out, about={"checkpoint": str(known.checkpoint), "data": str(known.dataset), "split": known.split})
-    print(f"{report['mean_joint_error_mm']:.2f} mm mean joint error, root-relative; {out / 'report.md'}, report.json, curves.svg")
+    report = write_report(evaluation, out, about=about)
+    error_mm = report["mean_joint_error_mm"]
+    said = "no frame has a wrist to measure from" if error_mm is None else f"{error_mm:.2f} mm mean joint error, root-relative"
+    print(f"{said}; {out / 'report.md'}, report.json, curves.svg")
     return 0
+
+
+def _split_of(dataset: Path, asked: str | None) -> str | None:
+    """The split to open: test unless another is asked for; None is all of a data set that has no splits, or of ours."""
+    if (dataset / "labels.json").is_file():
+        return asked  # refused there when it is one
+    if asked == "all" and not (dataset / "dataset.json").is_file():
+        raise UserError(f"{dataset}: --split all is for our own data sets; take one split of this one, train or test")
+    return {None: "test", "all": None}.get(asked, asked)
 
 
 def predict_command(known: argparse.Namespace) -> int:

@@ -61,14 +61,14 @@ def make_sample(clip: LabelledClip, input: InputConfig, *, crop_from_picture: Fl
     if crop_from_picture is None:
         crop_from_picture = map_to_crop(crop_squares(clip.rgb.shape[2:0:-1], clip.box_px, input), input.size)
     left = clip.side == "left"
-    seen = _flip_of_crop(input.size) @ crop_from_picture if left else crop_from_picture
+    seen = flip_of_crop(input.size) @ crop_from_picture if left else crop_from_picture
     _, turn = scale_and_turn(seen)
     known = clip if hand in (None, clip.hand) else replace(clip, pose=None, betas=None, vertices_m=None)
     return Sample(key=clip.key, side=clip.side, **_pictures(clip, crop_from_picture, input.size, flip=left), **_labels(known, seen, turn), **_hand(known, turn, left=left))
 
 
-def _flip_of_crop(size: int) -> Float[Array, "3 3"]:
-    """Exchanges left and right of a crop."""
+def flip_of_crop(size: int) -> Float[Array, "3 3"]:
+    """The map that exchanges left and right of a crop of this side, px."""
     return np.array([[-1.0, 0, size - 1], [0, 1, 0], [0, 0, 1]])
 
 

@@ -22,12 +22,14 @@ def bootstrap_mean(values_by_clip: Sequence[Float[Array, "_"]], rng: np.random.G
     """The mean of all values, and the percentile interval of its bootstrap (Efron 1979): clips are drawn with replacement, each with all its values (the cluster
     bootstrap, Davison and Hinkley 1997). An entry of the list is a clip: its valid joints' errors, its frames' successes, or one number.
 
-    Clips without values are left out; without any clip all three are nan. With fewer than some twenty clips the interval is too narrow.
+    Clips without values are left out; without any clip all three are nan, with one alone there is no interval (nan). With fewer than some twenty it is too narrow.
     Two networks on the same clips compare by the differences of their values: give those.
     """
     filled = [values for values in values_by_clip if len(values)]
     if not filled:
         return MeanInterval(np.nan, np.nan, np.nan)
+    if len(filled) == 1:
+        return MeanInterval(float(filled[0].mean()), np.nan, np.nan)
     sums, counts = np.array([values.sum(dtype=float) for values in filled]), np.array([len(values) for values in filled])
     means = np.empty(resamples)
     for place in range(resamples):

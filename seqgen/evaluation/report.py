@@ -20,6 +20,7 @@ from seqgen.evaluation.summary import ALIGNMENTS, AUC_MM, AUC_PX, PCK_MM, SUCCES
 from seqgen.files import write_json, written_aside
 
 Array = np.ndarray
+FEW_CLIPS = 20  # below, the bootstrap's intervals are too narrow
 TABLE_MM = (5, 10, 15, 20, 30, 40, 50, 80)  # of the success table
 
 
@@ -38,12 +39,12 @@ def write_report(evaluation: Evaluation, out: Path, *, about: Mapping[str, Any],
 
 def as_markdown(summary: Mapping[str, Any]) -> str:
     """The tables of a summary."""
-    low, high = (_number(value) for value in summary["interval_95"]["mean_joint_error_mm"])
+    interval = _interval(*summary["interval_95"]["mean_joint_error_mm"], clips=summary["counts"]["clips"])
     counts, about = summary["counts"], [[name, f"{value}"] for name, value in summary["about"].items() if isinstance(value, str | int | float)]
     success = [[label, *(summary[name][f"{t}"] for t in TABLE_MM)] for name, label in (("success_mean", "mean error"), ("success_max", "worst joint"))]
     parts = [
         f"# Evaluation on {', '.join(summary['data'])}",
-        f"**{_number(summary['mean_joint_error_mm'])} mm** mean joint error, root-relative (95 % over clips: {low} to {high}); "
+        f"**{_number(summary['mean_joint_error_mm'])} mm** mean joint error, root-relative ({interval}); "
         f"{counts['clips']} clips, {counts['frames']} frames, {counts['joints']} labelled joints.",
         _table(["", ""], about),
         _table(["alignment", "mean, mm", "median, mm", *(f"AUC {name}" for name in AUC_MM)], _alignment_rows(summary)),
@@ -55,6 +56,13 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         _table(["joint", "mean, mm"], list(summary["per_joint_mm"].items())),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _interval(low: float | None, high: float | None, *, clips: int) -> str:
+    """How sure a mean is, in words."""
+    if low is None:
+        return "no interval: too few clips"
+    return f"95 % over clips: {_number(low)} to {_number(high)}" + (f", too narrow a guess from {clips} clips" if clips < FEW_CLIPS else "")
 
 
 def _charts(summary: Mapping[str, Any]) -> list[Chart]:

@@ -116,18 +116,15 @@ def _checked_box(path: Path, name: str, values: object) -> Box:
     return box
 
 
-def with_boxes(frames: Iterable[Frame], boxes: Mapping[str, Box], *, where: Path) -> Iterator[Frame]:
-    """The frames with the boxes of a file, and no others. A UserError at their end names boxes of frames that never came."""
-    unknown = set(boxes)
+def with_boxes(frames: Iterable[Frame], boxes: Mapping[str, Box]) -> Iterator[Frame]:
+    """The frames with the boxes of a file, and no others."""
     for frame in frames:
-        unknown.discard(frame.name)
         yield replace(frame, box_px=boxes.get(frame.name))
-    check_names(unknown, (), where=where)
 
 
-def check_names(boxes: Iterable[str], names: Iterable[str], *, where: Path) -> None:
-    """A UserError when boxes are named that are not among the frames' names."""
+def check_names(boxes: Iterable[str], names: Iterable[str], *, where: Path, listed: str = "predictions.json") -> None:
+    """A UserError when boxes are named that are not among the frames' names, which are `listed` there."""
     unknown = sorted(set(boxes) - set(names))
     if unknown:
         more = f" and {len(unknown) - 1} more" if unknown[1:] else ""
-        raise UserError(f"{where}: has a box for {unknown[0]}{more}, which the input does not have; names are those in predictions.json")
+        raise UserError(f"{where}: has a box for {unknown[0]}{more}, which the input does not have; names are those in {listed}")

@@ -4,6 +4,7 @@ Images of a folder are one stream, sorted by name with numbers as numbers (frame
 Does not know: hands, boxes other than those of labels.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,23 +13,21 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from seqgen.benchmarks import open_clips
 from seqgen.benchmarks.folder import LABELS_FILE
+from seqgen.benchmarks.pictures import read_upright
 from seqgen.dataset.clip import ClipSource
 from seqgen.errors import UserError
 from seqgen.prediction.localise import Box
 from seqgen.prediction.video import VideoFile
 
+log = logging.getLogger(__name__)
 Array = np.ndarray
 Kind = Literal["images", "video", "clips"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for files that are no whole pictures
-ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), 2))  # by its value
-WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+FPS_RANGE = (0.001, 100_000)
 CHUNK = 16  # frames of a clip that are decoded at a time
 
 
@@ -67,7 +66,7 @@ class ImageFiles:
     def __iter__(self) -> Iterator[Frame]:
         for number, path in enumerate(self.paths):
             time_s = None if self.fps is None or self.stills else number / self.fps
-            yield Frame(path.name, read_image(path), time_s=time_s, clip=path.name if self.stills else "")
+            yield Frame(path.name, read_upright(path), time_s=time_s, clip=path.name if self.stills else "")
 
 
 class VideoFrames:
@@ -81,8 +80,9 @@ class VideoFrames:
         self.names: tuple[str, ...] | None = None
 
     def frame_rate(self) -> float:
-        """Frames a second that are taken."""
-        return self.fps or VideoFile(self.path).frame_rate()
+        """Frames a second that are taken: no more than there are."""
+        of_file = VideoFile(self.path).frame_rate()
+        return of_file if self.fps is None else min(self.fps, of_file)
 
     def __iter__(self) -> Iterator[Frame]:
         last_slot = -1
@@ -94,7 +94,7 @@ class VideoFrames:
 
 
 class ClipFrames:
-    """All frames of all clips, with the boxes and sides of their labels; named <clip>.<frame>."""
+    """All frames of all clips, with the boxes and sides of their labels; named <clip>.<frame>. Stills, whose rate is 0, have no times."""
 
     kind: Kind = "clips"
 
@@ -111,7 +111,8 @@ class ClipFrames:
                 clip = self.source.read(position, range(first, min(first + CHUNK, count)))
                 for offset, (rgb, box) in enumerate(zip(clip.rgb, clip.box_px, strict=True)):
                     frame = first + offset
-                    yield Frame(f"{key}.{frame:03d}", rgb, time_s=frame / clip.fps, clip=key, box_px=box if box.any() else None, side=clip.side)
+                    time_s = frame / clip.fps if clip.fps > 0 else None
+                    yield Frame(f"{key}.{frame:03d}", rgb, time_s=time_s, clip=key, box_px=box if box.any() else None, side=clip.side)
 
 
 def open_frames(path: Path, *, stills: bool = False, fps: float | None = None, split: str | None = None) -> FrameSource:
@@ -120,8 +121,8 @@ def open_frames(path: Path, *, stills: bool = False, fps: float | None = None, s
     `fps`: of a folder of images how many a second there are; of a video how many shall be taken.
     """
     path = Path(path)
-    if fps is not None and not fps > 0:
-        raise UserError(f"--fps {fps:g}: must be above 0")
+    if fps is not None and not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+        raise UserError(f"--fps {fps:g}: must be from {FPS_RANGE[0]} to {FPS_RANGE[1]:,}")
     source = _open_frames(path, stills=stills, fps=fps, split=split)
     if stills and source.kind != "images":
         raise UserError(f"{path}: --stills is for images; leave it out")
@@ -138,36 +139,24 @@ def _open_frames(path: Path, *, stills: bool, fps: float | None, split: str | No
     if not path.is_dir():
         return ImageFiles([path], stills=stills, fps=fps) if path.suffix.lower() in IMAGE_SUFFIXES else VideoFrames(path, fps=fps)
     labelled = (path / "dataset.json").is_file() or (path / LABELS_FILE).is_file()
-    images = sorted((file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()), key=_in_order_of_numbers)
+    files = sorted((file for file in path.iterdir() if file.is_file()), key=_in_order_of_numbers)
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images and not labelled:
+        _tell_left_out(path, [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES and not file.name.startswith(".")])
         return ImageFiles(images, stills=stills, fps=fps)
     if labelled or any(entry.is_dir() for entry in path.iterdir()):
         return ClipFrames(open_clips(path, split=split))
     raise UserError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)}) and no data set")
 
 
+def _tell_left_out(path: Path, names: Sequence[str]) -> None:
+    """A warning of files beside the images."""
+    if names:
+        more = ", ..." if names[3:] else ""
+        log.warning("%s: files of other formats than %s are left out: %d (%s%s)", path, ", ".join(IMAGE_SUFFIXES), len(names), ", ".join(names[:3]), more)
+
+
 def _in_order_of_numbers(path: Path) -> tuple[list[tuple[int, str]], str]:
     """A key that sorts names by their numbers' values."""
     pieces = re.split(r"(\d+)", path.name)
     return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces], path.name
-
-
-def read_image(path: Path) -> UInt8[Array, "height width 3"]:
-    """An image's sRGB pixels, upright as its EXIF says; grey becomes colour, what is see-through lies on white. A UserError when it cannot be decoded."""
-    try:
-        with Image.open(path) as image:
-            turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-            see_through = image.mode in WITH_ALPHA or "transparency" in image.info
-            picture = _on_white(image.convert("RGBA")) if see_through else _eight_bits(image).convert("RGB")
-    except BROKEN as error:
-        raise UserError(f"{path}: cannot be decoded as an image ({error}); remove it or save it again") from None
-    return np.array(picture if turn is None else picture.transpose(turn))
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey pictures of 16 bits hold 0 to 65535; Pillow's own conversion cuts them off at 255."""
-    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image

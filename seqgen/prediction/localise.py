@@ -31,7 +31,7 @@ INPUT_PX = 128
 STRIDE = 8
 CELLS = INPUT_PX // STRIDE
 GREY = 128  # beside pictures that are not square
-THRESHOLD = 0.5  # least heat of a hand: of those measured, most hands found less false alarms on validation clips (docs/benchmarks/localise.md)
+THRESHOLD = 0.5  # least heat of a hand: of those measured, most hands with any box less false alarms on validation clips (docs/benchmarks/localise.md)
 
 
 @runtime_checkable

@@ -1,12 +1,14 @@
 """What predictions look like: the skeleton and the box over the picture. Predictions pass through and are drawn on their way.
 
     images    overlays/<name>.jpg each         clips    overlays/<clip>.jpg, some frames beside each other         video    overlays/overlay.mp4
+
+A clip's name may hold what a file's may not: that becomes "_", and where two clips would have one name, the later has a number behind it.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import chain, count, groupby
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,7 @@ def with_pictures(predictions: Iterable[FramePrediction], folder: Path, names: S
 
 def with_strips(predictions: Iterable[FramePrediction], folder: Path) -> Iterator[FramePrediction]:
     """One JPEG a clip: its frames beside each other, of longer clips every second, fourth, eighth ..."""
+    names: set[str] = set()
     for clip, of_clip in groupby(predictions, lambda prediction: prediction.frame.clip):
         pictures, stride = [], 1
         for number, prediction in enumerate(of_clip):
@@ -63,7 +66,15 @@ def with_strips(predictions: Iterable[FramePrediction], folder: Path) -> Iterato
             if number % stride == 0:
                 pictures.append(draw_prediction(prediction, longest_px=TILE_PX))
             yield prediction
-        _save(_beside_each_other(pictures), folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', clip)}.jpg")
+        name = _free_name(re.sub(r"[^\w.-]+", "_", clip), names)
+        names.add(name.lower())
+        _save(_beside_each_other(pictures), folder / f"{name}.jpg")
+
+
+def _free_name(name: str, taken: Set[str]) -> str:
+    """`name`, or else the first of name_2, name_3 ... that nobody has; names that differ in case alone are one file on some systems."""
+    numbered = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(free for free in numbered if free.lower() not in taken)
 
 
 def with_film(predictions: Iterable[FramePrediction], path: Path, *, fps: float) -> Iterator[FramePrediction]:

@@ -18,6 +18,7 @@ from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
 from seqgen.estimators.crop import InputConfig, crop_from_picture, crop_squares, resample, to_picture
 from seqgen.estimators.estimator import Prediction
+from seqgen.estimators.sample import flip_of_crop
 from seqgen.prediction.boxes import BoxFrom, Following, Track, follow_joints, next_track
 from seqgen.prediction.frames import Frame
 from seqgen.prediction.localise import Box, Localiser
@@ -107,8 +108,7 @@ def crop_of(
     pixels = torch.from_numpy(resample(rgb[None], crop, input.size)).permute(0, 3, 1, 2)
     if side == "right":
         return pixels.contiguous(), crop
-    mirror = np.array([[-1.0, 0, input.size - 1], [0, 1, 0], [0, 0, 1]])
-    return pixels.flip(-1), mirror @ crop
+    return pixels.flip(-1), flip_of_crop(input.size) @ crop
 
 
 def _in_picture(said: Prediction, crop: Float64[Array, "1 3 3"], frame: Frame, track: Track, *, side: str) -> FramePrediction:

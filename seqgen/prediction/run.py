@@ -3,24 +3,28 @@
     OUT/predictions.json    {frame's name: {joints_px, joints_m, pose, betas, weak_perspective, box_px, box_from, found, side, time_s}}, in order
     OUT/overlays/           as `overlay` draws them
 
-Names: of images the file's, of a video's frames their number (000000), of data sets <clip>.<frame>.
+Names: of images the file's, of a video's frames their number (000000), of data sets <clip>.<frame>. Where a frame ends in an error, predictions.json
+holds those before it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
 from seqgen.files import is_writable, write_json
 from seqgen.prediction.boxes import check_names, read_boxes, with_boxes
 from seqgen.prediction.frames import Frame, FrameSource, open_frames
-from seqgen.prediction.localise import Localiser, load_localiser
+from seqgen.prediction.localise import Box, Localiser, load_localiser
 from seqgen.prediction.overlay import with_overlays
-from seqgen.prediction.predict import predict_stream
+from seqgen.prediction.predict import FramePrediction, predict_stream
 
 PREDICTIONS_NAME, OVERLAYS_NAME = "predictions.json", "overlays"
+VIDEO_NAME = re.compile(r"[0-9]{6}|[1-9][0-9]{6,}")  # of a frame
 BoxChoice = Literal["auto", "picture"]
+Report = Callable[[int, int | None], None]
 
 
 def predict_into(
@@ -34,45 +38,66 @@ def predict_into(
     fps: float | None = None,
     split: str | None = None,
     overlays: bool = True,
-    report: Callable[[int, int | None], None] | None = None,
+    report: Report | None = None,
 ) -> int:
     """Predicts every frame of `source` and writes `out`; returns how many there were. `report` is told after each frame how many of how many are done.
 
     `box`: "auto", boxes of a data set's labels (or its whole pictures, if the estimator was taught with whole pictures), found and followed elsewhere;
     "picture", the largest square in the middle of each picture; or a JSON file of boxes by name. `side`: of hands in pictures that do not say it.
-    `stills`, `fps`, `split`: as for `open_frames`. UserErrors for what cannot be read or written.
+    `stills`, `fps`, `split`: as for `open_frames`. UserErrors for what cannot be read or written, and, once all is written, for
+    boxes of frames that never came.
     """
     frames = open_frames(source, stills=stills, fps=fps, split=split)
     check_output(out)
-    boxed, find_hand = _choose_boxes(frames, box, loaded)
+    boxes = _boxes_of_file(box, frames) if isinstance(box, Path) else None
+    boxed, find_hand = _choose_boxes(frames, box if boxes is None else boxes, loaded)
     predictions = predict_stream(loaded, boxed, find_hand, side=side)
     if overlays:
         predictions = with_overlays(predictions, frames, out / OVERLAYS_NAME)
-    total, table = None if frames.names is None else len(frames.names), {}
-    for prediction in predictions:
-        table[prediction.frame.name] = prediction.as_json()
-        if report is not None:
-            report(len(table), total)
-    write_json(out / PREDICTIONS_NAME, table)
+    table = _write_table(predictions, out / PREDICTIONS_NAME, total=None if frames.names is None else len(frames.names), report=report)
+    if isinstance(box, Path):
+        check_names(boxes, table, where=box, listed=f"{out / PREDICTIONS_NAME}, which is written")
     return len(table)
 
 
-def _choose_boxes(frames: FrameSource, box: BoxChoice | Path, loaded: LoadedEstimator) -> tuple[Iterable[Frame], Localiser | None]:
+def _write_table(predictions: Iterable[FramePrediction], path: Path, *, total: int | None, report: Report | None) -> dict[str, Any]:
+    """What is written: all predictions, or those before a frame that ends in a UserError, which then says so."""
+    table: dict[str, Any] = {}
+    try:
+        for prediction in predictions:
+            table[prediction.frame.name] = prediction.as_json()
+            if report is not None:
+                report(len(table), total)
+    except UserError as error:
+        if not table:
+            raise
+        write_json(path, table)
+        raise UserError(f"{error}; the {f'{len(table)} frames' if len(table) > 1 else 'frame'} before it {'are' if len(table) > 1 else 'is'} in {path}") from None
+    write_json(path, table)
+    return table
+
+
+def _boxes_of_file(path: Path, frames: FrameSource) -> dict[str, Box]:
+    """Boxes by frame. A UserError for a name that no frame can have: how many frames a video has, only reading tells."""
+    boxes = read_boxes(path)
+    if frames.names is not None:
+        check_names(boxes, frames.names, where=path)
+        return boxes
+    wrong = next((name for name in boxes if not VIDEO_NAME.fullmatch(name)), None)
+    if wrong is not None:
+        raise UserError(f"{path}: has a box for {wrong}; frames of a video are named by their number in six digits, from 000000")
+    return boxes
+
+
+def _choose_boxes(frames: FrameSource, box: BoxChoice | Mapping[str, Box], loaded: LoadedEstimator) -> tuple[Iterable[Frame], Localiser | None]:
     """The frames with the boxes that they shall have, and who looks for hands in the others."""
-    if isinstance(box, Path):
-        boxes = read_boxes(box)
-        if frames.names is not None:
-            check_names(boxes, frames.names, where=box)
-        return with_boxes(frames, boxes, where=box), None
+    if not isinstance(box, str):
+        return with_boxes(frames, box), None
     if box == "auto" and frames.kind != "clips":
         return frames, load_localiser()
     if box == "auto" and loaded.input.crop == "box":
         return frames, None
-    return _without_boxes(frames), None
-
-
-def _without_boxes(frames: Iterable[Frame]) -> Iterator[Frame]:
-    return with_boxes(frames, {}, where=Path())
+    return with_boxes(frames, {}), None
 
 
 def check_output(out: Path) -> None:

@@ -1,9 +1,9 @@
 """A table as an SVG picture: each row's mean 3D error with its interval, and its seeds. Written by hand, so that no plotting library is needed.
 
-    test                        test
-    encoder      --o--          encoder      --o--       o: mean, --: interval over clips and seeds, .: a seed
-    ConvLSTM   -o-.             ConvLSTM   -o-.
-               0   5  10 mm                0   5  10 mm
+test                        test
+encoder      --o--          encoder      --o--       o: mean, --: interval over clips and seeds (of two seeds or more), .: a seed
+ConvLSTM   -o-.             ConvLSTM   -o-.
+           0   5  10 mm                0   5  10 mm
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,8 @@ def _panel(title: str, rows: Sequence[RowResults]) -> str:
         if estimate is None:
             lines.append(_text(LABELS + 6, y + 4, "not done", f"fill='{FAINT}'"))
             continue
-        lines.append(_stroke(_x(estimate.low, ticks[-1]), y, _x(estimate.high, ticks[-1]), y, COLOUR))
+        if len(each.seeds) > 1:
+            lines.append(_stroke(_x(estimate.low, ticks[-1]), y, _x(estimate.high, ticks[-1]), y, COLOUR))
         lines += [_dot(_x(mean, ticks[-1]), y, 2.5, FAINT) for mean in np.nanmean(each.values[METRIC], 1)]
         lines.append(_dot(_x(estimate.mean, ticks[-1]), y, 4, COLOUR))
     return "\n".join(lines)

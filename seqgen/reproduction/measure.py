@@ -3,13 +3,15 @@
     auc_2d, auc_3d   area under the PCK curve: 0 to 20 px of a crop of 224 px; 20 to 50 mm, root-relative (SeqHAND's baseline, Boukhayma et al. 2019)
     error_px         mean 2D error in pixels of a crop of 224 px, whatever side the network sees
     error_mm         mean root-relative 3D error
+    pa_mm            mean 3D error after each frame's best similarity: what is wrong with the hand's pose, not with how it is turned or how large it is
     covered_mm       the same over frames whose hand is partly covered (`covered_frames`); nan without such frames
     acceleration_mm  mean length of the difference of predicted and true second differences, mm per frame squared
     blackout_mm      mean way of the predicted joints from a frame to the next, into and out of a frame of the clip that was made black; `blackout_shown_mm`: with
                      the frame shown; `blackout_true_mm`: of the true joints
     black_frame_mm   mean root-relative 3D error in the frame made black
 
-Means over joints and frames of a clip. Knows no tables and no files but checkpoints and data sets.
+Means over joints and frames of a clip. Whoever changes what a number means raises VERSION, so that it is not mixed with older ones.
+Knows no tables and no files but checkpoints and data sets.
 """
 
 from collections.abc import Sequence
@@ -25,11 +27,12 @@ from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.estimators.checkpoint import load_estimator
 from seqgen.estimators.crop import InputConfig
 from seqgen.evaluation.evaluate import Evaluation, evaluate
-from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors
+from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors, procrustes_aligned
 from seqgen.skeleton import TIPS
 
 Array = np.ndarray
 PerClip = Float[Array, "clips"]
+VERSION = 2  # 2: pa_mm
 RANGE_PX, RANGE_MM = Thresholds(0.0, 20.0), Thresholds(20.0, 50.0)
 INNER = np.setdiff1d(np.arange(1, 21), TIPS)  # joints well inside the outline: tips lie on it, and at the wrist the arm begins
 COVERED_JOINTS = 3  # of these 15
@@ -81,12 +84,14 @@ def measured(seen: Evaluation, covered: Bool[Array, "frames"]) -> dict[str, PerC
     """All metrics but those of the blackout."""
     num_clips, px, mm = len(seen.keys), seen.error_crop_px, seen.error_mm
     in_2d, in_3d = seen.joints_valid, seen.root_relative_valid
+    aligned_mm, alignable = procrustes_aligned(seen.predicted_mm, seen.true_mm, in_2d)
     bends, whole = acceleration_errors(seen.predicted_mm, seen.true_mm, in_3d, seen.clip)
     return {
         "auc_2d": clip_means(auc_scores(px, RANGE_PX), in_2d, seen.clip, num_clips),
         "auc_3d": clip_means(auc_scores(mm, RANGE_MM), in_3d, seen.clip, num_clips),
         "error_px": clip_means(px, in_2d, seen.clip, num_clips),
         "error_mm": clip_means(mm, in_3d, seen.clip, num_clips),
+        "pa_mm": clip_means(joint_errors(aligned_mm, seen.true_mm), in_2d & alignable[:, None], seen.clip, num_clips),
         "covered_mm": clip_means(mm, in_3d & covered[:, None], seen.clip, num_clips),
         "acceleration_mm": clip_means(bends, whole, seen.clip[: len(bends)], num_clips),
     }

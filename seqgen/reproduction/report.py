@@ -1,6 +1,7 @@
 """A table as Markdown, from whatever results there are: means and spread beside the paper's figures, differences of rows, and how all of it was made.
 
 A cell: mean over seeds and clips, +- the standard deviation of the seeds' means, and the paper's figures in brackets. What is missing says so.
+A difference has an interval only where both rows have two seeds or more: one says nothing of what another would give.
 """
 
 from collections.abc import Sequence
@@ -9,16 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from seqgen.dataset.manifest import describe_machine
 from seqgen.reproduction.results import Results
+from seqgen.reproduction.scales import Scale
 from seqgen.reproduction.statistics import COVERAGE, Estimate, estimate, estimate_difference
-from seqgen.reproduction.tables import METRICS, HeldOut, Part, Row, Table
+from seqgen.reproduction.tables import METRICS, HeldOut, Part, Row, Table, Training
 
 Array = np.ndarray
-COMPARED = ("error_mm", "covered_mm", "acceleration_mm", "blackout_mm", "black_frame_mm")  # metrics whose differences are told: all of them better when smaller
+COMPARED = ("error_mm", "pa_mm", "covered_mm", "acceleration_mm", "blackout_mm", "black_frame_mm")  # metrics whose differences are told: all of them better when smaller
 MISSING = "–"
 EXPLAINED = (
     "mm: root-relative; AUC 2D: 0 to 20 px; AUC 3D: 20 to 50 mm; px: of a crop of 224 px.",
+    "aligned: error after the similarity of each frame that brings the joints nearest to the truth: it leaves out how the hand is turned and how large it is.",
     "covered: error in frames in which at least 3 of the 15 joints between wrist and tips lie where no hand is seen.",
     "acceleration: mean length of the difference of predicted and true second differences, mm per frame squared.",
     "jump: mean way of the predicted joints into and out of the middle frame when that frame is black; black: the error in that frame. A network that says the "
@@ -53,8 +55,8 @@ def table_markdown(name: str, table: Table, results: Results, seeds: Sequence[in
     for part in table.parts:
         lines += _part(part, results, seeds)
     lines += ["## How to read it", ""]
-    lines += [f"- {text}" for text in (_cell_text(seeds), *EXPLAINED, *table.notes)]
-    lines += ["", "## How it was made", "", *_made(name, table, results, seeds)]
+    lines += [f"- {text}" for text in (_cell_text(seeds), *EXPLAINED, *_backbone_note(table), *table.notes)]
+    lines += ["", "## How it was made", "", *_made(table, results, seeds)]
     return "\n".join(lines) + "\n"
 
 
@@ -82,9 +84,9 @@ def _cell(each: RowResults, metric: str) -> str:
 
 
 def _row_title(each: RowResults, seeds: Sequence[int]) -> str:
-    """Says how many of the seeds are missing."""
-    missing = len(seeds) - len(each.seeds)
-    return each.row.title + (f" [{missing} of {len(seeds)} seeds missing]" if missing else "")
+    """Says which seeds are missing."""
+    missing = [str(seed) for seed in seeds if seed not in each.seeds]
+    return each.row.title + (f" [missing: seed {', '.join(missing)}]" if missing else "")
 
 
 def _truth(rows: Sequence[RowResults]) -> list[str]:
@@ -106,40 +108,78 @@ def _differences(part: Part, rows: dict[str, RowResults]) -> list[str]:
 
 
 def _difference(one: RowResults, other: RowResults, metric: str) -> str:
-    found = estimate_difference(one.values[metric], other.values[metric], _rng())
+    found = estimate_difference(one.values[metric], other.values[metric], _rng(), paired=_are_paired(one, other))
     if not np.isfinite(found.mean):
         return MISSING
+    if min(len(one.seeds), len(other.seeds)) < 2:
+        return f"{found.mean:+.2f} (one seed: no interval)"
     interval = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
     return interval if found.low <= 0 <= found.high else f"**{interval}**"
+
+
+def _are_paired(one: RowResults, other: RowResults) -> bool:
+    """Whether the seeds belong together: those of both rows go on from one training of each seed. A backbone that all seeds share pairs none."""
+    shared = set(one.row.training.chain()) & set(other.row.training.chain())
+    return one.seeds == other.seeds and any(not training.once for training in shared)
 
 
 def _cell_text(seeds: Sequence[int]) -> str:
     return (
         f"Mean over {len(seeds)} seeds and all test clips ± standard deviation of the seeds' means (paper's figure). Differences are of the same clips, with "
-        f"{COVERAGE:.0%} intervals (bootstrap over clips, Student's t over seeds); bold where the interval leaves out 0. Negative: the first row is better."
+        f"{COVERAGE:.0%} intervals (bootstrap over clips, Student's t over seeds, in pairs where both rows go on from one training of each seed) where both rows have two "
+        "seeds or more; bold where the interval leaves out 0. Negative: the first row is better."
     )
 
 
-def _made(name: str, table: Table, results: Results, seeds: Sequence[int]) -> list[str]:
+def _backbone_note(table: Table) -> list[str]:
+    """What the intervals do not hold where the rows share backbones."""
+    shared = any(training.once for training in table.trainings())
+    return ["All rows and seeds start from the same backbone of their data and depth: seeds differ in all other weights and in the clips' order, not in it."] if shared else []
+
+
+def _made(table: Table, results: Results, seeds: Sequence[int]) -> list[str]:
     """Scale, machine, time."""
-    scale, about = results.scale, describe_machine()
-    trainings = list(dict.fromkeys(training for part in table.parts for row in part.rows for training in row.training.chain()))
-    backbones = dict.fromkeys(scale.deep_backbone if training.network.deep else scale.backbone for training in trainings)
-    frames = {training.start is not None: scale.frames_seen(training) for training in trainings}
+    scale, trainings = results.scale, table.trainings()
+    runs = list(dict.fromkeys((training, training.seed_of(seed)) for training in trainings for seed in seeds))
+    networks = dict.fromkeys(scale.deep_backbone if training.network.deep else scale.backbone for training in trainings)
+    machines = dict.fromkeys(machine for run in runs if (machine := results.machine(*run)) is not None)
     shares = " : ".join(f"{count} {name}" for name, count in scale.split.items())
     replaced = "".join(f"; {name} = {value}" for name, value in scale.fields.items())
-    seconds = sum(results.seconds(training, seed) for training in trainings for seed in seeds)
     facts = {
-        "networks": f"{' and '.join(backbones)}, {scale.width:g} times as wide, pictures of {scale.size_px} px, from fresh weights",
-        "data": f"{', '.join(f'{count:,} {size} clips' for size, count in scale.clips.items())} of {scale.frames} frames, split {shares}{replaced}",
-        "frames seen": f"{frames[False]:,} by each row, {frames.get(True, 0):,} more in fine-tuning, in windows of {scale.window} or as stills",
+        "networks": f"{' and '.join(networks)}, {scale.width:g} times as wide, pictures of {scale.size_px} px",
+        "start": _start(table, scale),
+        "data": f"{_sizes(trainings, table, scale)}, of {scale.frames} frames, split {shares}{replaced}",
+        "frames seen": _frames_seen(trainings, scale),
         "optimiser": f"Adam, {scale.lr:g} ({scale.tuning_lr:g} in fine-tuning), cosine; the last weights are tested",
         "test clips": f"at most {scale.test_clips}, of {scale.frames} frames",
         "seeds": ", ".join(map(str, seeds)),
-        "time": f"{seconds / 3600:.1f} hours of single trainings and tests, {scale.jobs} at once, on {scale.device}; shared trainings counted in each table",
-        "machine": f"{about['machine']['system']} {about['machine']['architecture']}, {about['machine']['cores']} cores, torch {about['versions']['torch']}",
+        "time": f"{sum(results.seconds(*run) for run in runs) / 3600:.1f} hours of single trainings and tests on {scale.device}; shared trainings counted in each table",
+        "machine": "; ".join(machines) or MISSING,
     }
     return [_line("", ""), _line("---", "---"), *(_line(key, value) for key, value in facts.items())]
+
+
+def _start(table: Table, scale: Scale) -> str:
+    """What weights the rows begin with."""
+    if not any(training.once for training in table.trainings()):
+        return "fresh weights"
+    return (
+        f"a backbone taught with {scale.backbone_steps * scale.batch * scale.window:,} single frames of the same data ({scale.backbone_steps:,} steps, seed 0), one for each "
+        "data set and depth, in place of the paper's ImageNet weights; all else fresh"
+    )
+
+
+def _sizes(trainings: Sequence[Training], table: Table, scale: Scale) -> str:
+    """Clips of each data set."""
+    data = dict.fromkeys([*(training.data for training in trainings), *(test.data for part in table.parts for test in part.tests)])
+    return ", ".join(f"{each.name} {scale.clips[each.size]:,} clips" for each in data)
+
+
+def _frames_seen(trainings: Sequence[Training], scale: Scale) -> str:
+    """By rows, and in fine-tuning where there is any."""
+    own = next(scale.frames_seen(training) for training in trainings if training.start is None and not training.once)
+    more = next((f", {scale.frames_seen(training):,} more in fine-tuning" for training in trainings if training.start is not None), "")
+    return f"{own:,} by each row{more}, in windows of {scale.window} or as stills"
 
 
 def _line(*cells: str) -> str:

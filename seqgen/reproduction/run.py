@@ -1,8 +1,9 @@
 """`seqgen reproduce`: makes the data a table needs, works off its trainings and tests, and writes the table from whatever is done.
 
-    table ─> pieces: each training once a seed, those it goes on from first ─> data ─> pieces worked off, several at once ─> OUT/<table>.md, .svg
+    table ─> pieces: each training once a seed, those before it first ─> data ─> pieces worked off, several at once ─> OUT/<table>.md, .svg
 
 The same command again goes on where it stopped and repeats nothing. A piece that fails is named, those that go on from it are left, the others go on.
+The table tells of all seeds that are there, whichever were asked for now.
 """
 
 import logging
@@ -93,7 +94,10 @@ def run_table(
     say: Callable[[str], None] = log.info,
 ) -> Outcome:
     """The work of `reproduce`, with tools and processes of the caller's choice."""
+    _check_seeds(seeds)
+    table = results.scale.of(table)
     pieces = pieces_of(table, rows, seeds)
+    seeds_told(table, results, seeds)  # other settings are refused now, not after the work
     todo = [piece for piece in pieces if not piece.is_done(results)]
     say(f"{name}: {len(pieces)} trainings with their tests, {len(pieces) - len(todo)} of them done")
     for data in data_of(todo):
@@ -106,8 +110,22 @@ def run_table(
     return Outcome(markdown, len(pieces) - len(left) - len(failed), left, {piece.name: why for piece, why in failed.items()})
 
 
+def _check_seeds(seeds: Sequence[int]) -> None:
+    given = " ".join(map(str, seeds))
+    if not seeds or min(seeds) < 0:
+        raise UserError(f"reproduce: --seeds {given}: must be numbers from 0 on")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"reproduce: --seeds {given}: a seed is given twice; each counts once")
+
+
+def seeds_told(table: Table, results: Results, seeds: Sequence[int]) -> list[int]:
+    """The seeds that the table tells of: those asked for and those that are there of any row."""
+    there = (seed for part in table.parts for row in part.rows for test in part.tests for seed in results.seeds(row.training, test))
+    return sorted({*seeds, *there})
+
+
 def pieces_of(table: Table, rows: Sequence[str] | None, seeds: Sequence[int]) -> list[Piece]:
-    """Each training that the rows need, once a seed, after those it goes on from; with all the tests that the rows of the table take of it."""
+    """Each training that the rows need, once a seed or once for all, after those before it; with all the tests that the rows of the table take of it."""
     unknown = [row for row in rows or () if row not in table.row_names()]
     if unknown:
         raise UserError(f"reproduce: the table has no row {unknown[0]}; rows: {', '.join(table.row_names())}")
@@ -119,7 +137,7 @@ def pieces_of(table: Table, rows: Sequence[str] | None, seeds: Sequence[int]) ->
                     tests.setdefault(training, ())
                 tests[row.training] = tuple(dict.fromkeys((*tests[row.training], *part.tests)))
     depth_first = sorted(tests, key=lambda training: len(training.chain()))
-    return [Piece(training, seed, tests[training]) for seed in seeds for training in depth_first]
+    return list(dict.fromkeys(Piece(training, training.seed_of(seed), tests[training]) for seed in seeds for training in depth_first))
 
 
 def data_of(pieces: Sequence[Piece]) -> list[Data]:
@@ -128,11 +146,11 @@ def data_of(pieces: Sequence[Piece]) -> list[Data]:
 
 
 def _work_off(todo: list[Piece], submit: Callable[[Piece], Future[bool]], jobs: int, say: Callable[[str], None]) -> dict[Piece, str]:
-    """Does the pieces, `jobs` at once, each when the one it goes on from is done. Why some failed; those that go on from them count as failed too."""
+    """Does the pieces, `jobs` at once, each when the one before it is done. Why some failed; those that go on from them count as failed too."""
     waiting, running, failed, began = list(todo), {}, {}, time.monotonic()
     unfinished = {(piece.training, piece.seed) for piece in todo}
     while True:
-        ready = [piece for piece in waiting if (piece.training.start, piece.seed) not in unfinished]
+        ready = [piece for piece in waiting if unfinished.isdisjoint(piece.earlier())]
         for piece in ready[: jobs - len(running)]:
             waiting.remove(piece)
             try:
@@ -151,7 +169,7 @@ def _work_off(todo: list[Piece], submit: Callable[[Piece], Future[bool]], jobs: 
             outcome = failed.get(piece) or ("done" if future.result() else "stopped, the time is over")
             say(f"{(time.monotonic() - began) / 60:6.1f} min: {piece.name}: {outcome}")
     lost = {(piece.training, piece.seed) for piece in failed}
-    orphans = [piece for piece in waiting if any((earlier, piece.seed) in lost for earlier in piece.training.chain()[:-1])]
+    orphans = [piece for piece in waiting if not lost.isdisjoint(piece.earlier())]
     return failed | dict.fromkeys(orphans, "not begun: the training it goes on from failed")
 
 
@@ -160,7 +178,8 @@ def _in_one_line(error: BaseException) -> str:
 
 
 def write_table(name: str, table: Table, results: Results, seeds: Sequence[int]) -> Path:
-    """The table and its figure from whatever results there are."""
+    """The table and its figure from whatever results there are, of these seeds and of others."""
+    seeds = seeds_told(table, results, seeds)
     markdown = results.out / f"{name}.md"
     with written_aside(results.out / f"{name}.svg") as aside:
         aside.write_text(table_figure(table, results, seeds), encoding="utf-8")

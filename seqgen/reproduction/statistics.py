@@ -5,6 +5,9 @@ values that are there. Two sources of error, taken as independent, make a 95 % i
 
     clips   the bootstrap: clips drawn with replacement, the same for all seeds and for both rows of a difference (Efron 1979; paired)
     seeds   Student's t, for three seeds are too few to resample: of so few a bootstrap's interval is less than half as long as it must be (Welch 1947)
+
+Where two rows go on from one training in each seed, part of their spread is shared and cancels in the difference. Taken as unrelated, seeds would then give far
+too wide an interval; so they go in pairs, and Student's t is that of the pairs' differences.
 """
 
 from collections.abc import Sequence
@@ -35,10 +38,12 @@ def estimate(values: Values, rng: np.random.Generator, *, resamples: int = RESAM
     return _estimate(_mean(values), [values], _resampled(values, _drawn(values.shape[1], resamples, rng)))
 
 
-def estimate_difference(values: Values, against: Float[Array, "other_seeds clips"], rng: np.random.Generator, *, resamples: int = RESAMPLES) -> Estimate:
-    """The mean of one row minus that of another on the same clips. Its `seed_deviation` is that of the difference of two seeds, one of each row."""
+def estimate_difference(values: Values, against: Float[Array, "other_seeds clips"], rng: np.random.Generator, *, paired: bool = False, resamples: int = RESAMPLES) -> Estimate:
+    """The mean of one row minus that of another on the same clips. Its `seed_deviation` is that of the difference of two seeds, one of each row. `paired`: seeds
+    belong together, the first to the first, and so on; both rows have as many."""
     clips = _drawn(values.shape[1], resamples, rng)
-    return _estimate(_mean(values) - _mean(against), [values, against], _resampled(values, clips) - _resampled(against, clips))
+    rows = [values - against] if paired else [values, against]
+    return _estimate(_mean(values) - _mean(against), rows, _resampled(values, clips) - _resampled(against, clips))
 
 
 def _estimate(mean: float, rows: Sequence[Array], resampled: Float[Array, "resamples"]) -> Estimate:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from seqgen.reproduction.results import PerClip, Results
 from seqgen.reproduction.scales import train_tables
@@ -21,10 +21,17 @@ class OutOfTime(Exception):
     """The time that a training was given is over. What it did up to its last checkpoint is kept."""
 
 
+class Trained(NamedTuple):
+    """A finished training. `seconds`: of all its parts, where it was interrupted."""
+
+    checkpoint: Path
+    seconds: float
+
+
 @runtime_checkable
 class Train(Protocol):
-    def __call__(self, tables: dict[str, Any], out: Path, *, deadline: float | None) -> Path:
-        """Trains, or goes on, in the folder `out`; the finished checkpoint. OutOfTime when `time.time()` passes the deadline first."""
+    def __call__(self, tables: dict[str, Any], out: Path, *, deadline: float | None) -> Trained:
+        """Trains, or goes on, in the folder `out`. OutOfTime when `time.time()` passes the deadline first."""
         ...
 
 
@@ -55,6 +62,10 @@ class Piece:
     def name(self) -> str:
         return f"{self.training.name}, seed {self.seed}"
 
+    def earlier(self) -> set[tuple[Training, int]]:
+        """The trainings that lead to this one, with their seeds."""
+        return {(training, training.seed_of(self.seed)) for training in self.training.chain()[:-1]}
+
     def is_done(self, results: Results) -> bool:
         trained = results.checkpoint(self.training, self.seed) is not None
         return trained and all(results.has(self.training, self.seed, test) for test in self.tests)
@@ -65,13 +76,12 @@ def do_piece(piece: Piece, results: Results, tools: Tools, *, deadline: float | 
     training, seed = piece.training, piece.seed
     checkpoint = results.checkpoint(training, seed)
     if checkpoint is None:
-        began = time.monotonic()
         try:
-            checkpoint = _train(piece, results, tools.train, deadline)
+            checkpoint, seconds = _train(piece, results, tools.train, deadline)
         except OutOfTime as reason:
             log.info("%s: %s", piece.name, reason)
             return False
-        results.finish_training(training, seed, checkpoint, seconds=time.monotonic() - began)
+        results.finish_training(training, seed, checkpoint, seconds=seconds)
     for test in (test for test in piece.tests if not results.has(training, seed, test)):
         if is_over(deadline):
             return False
@@ -81,13 +91,13 @@ def do_piece(piece: Piece, results: Results, tools: Tools, *, deadline: float | 
     return True
 
 
-def _train(piece: Piece, results: Results, train: Train, deadline: float | None) -> Path:
-    """The finished checkpoint."""
+def _train(piece: Piece, results: Results, train: Train, deadline: float | None) -> Trained:
+    """The training, from the one before it."""
     training, seed = piece.training, piece.seed
     if is_over(deadline):
         raise OutOfTime("not begun")
-    start = None if training.start is None else results.checkpoint(training.start, seed)
-    tables = train_tables(training, results.scale, seed=seed, data=results.data_folder(training.data), start=start)
+    before = None if training.before is None else results.checkpoint(training.before, seed)
+    tables = train_tables(training, results.scale, seed=seed, data=results.data_folder(training.data), before=before)
     return train(tables, results.run_folder(training, seed), deadline=deadline)
 
 
@@ -96,13 +106,13 @@ def is_over(deadline: float | None) -> bool:
     return deadline is not None and time.time() > deadline
 
 
-def train_here(tables: dict[str, Any], out: Path, *, deadline: float | None) -> Path:
+def train_here(tables: dict[str, Any], out: Path, *, deadline: float | None) -> Trained:
     """`Tools.train` by the learning wing's own trainer."""
     from seqgen.training.config import train_config
     from seqgen.training.train import train
 
     result = train(train_config(tables, where=str(out)), out, say=log.info, report=stopping(deadline))
-    return out / Path(result.checkpoint).name
+    return Trained(out / Path(result.checkpoint).name, result.seconds)
 
 
 def measure_here(checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:

@@ -7,9 +7,11 @@ same batches, and an epoch can be entered in its middle without reading what cam
 """
 
 import multiprocessing
+import os
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +66,8 @@ class Batches:
     ) -> None:
         """`augment`: None for clips as they are. `hand` as in `make_sample`. `whole`: also the smaller batches at an epoch's end, which training leaves out.
 
-        UserError when there are no clips, or when a source has shorter ones than asked for (but stills, which are taken as they are).
+        With several sources a batch's keys are "source/clip". UserError when there are no clips, or when a source has shorter ones than asked for (but stills, which
+        are taken as they are).
         """
         self.data, self.seed, self.whole = data, seed, whole
         self._places = _places(sources, data)
@@ -103,7 +106,7 @@ class Batches:
         """The loader, made when first asked for."""
         if self._loader is None:
             readers = self.data.readers
-            options = {"multiprocessing_context": _clean_processes(), "persistent_workers": True, "worker_init_fn": _one_thread} if readers else {}
+            options = {"multiprocessing_context": _clean_processes(), "persistent_workers": True, "worker_init_fn": _start_reader} if readers else {}
             self._loader = DataLoader(self._reading, batch_size=None, sampler=self._order, num_workers=readers, **options)
         return self._loader
 
@@ -132,6 +135,8 @@ class _Reading(Dataset):
         source = self.sources[place.source]
         window = _window(source.num_frames(place.position), self.data, _stream(self.seed, LOOK, epoch, place.clip))
         clip = source.read(place.position, window if place.still < 0 else [window[place.still]])
+        if len(self.sources) > 1:  # data sets number their clips alike
+            clip = replace(clip, key=f"{source.name}/{clip.key}")
         if self.augment is None:
             return make_sample(clip, self.input, hand=self.hand)
         look = _stream(self.seed, LOOK, epoch, place.clip, 1 + place.still)
@@ -189,7 +194,16 @@ def _clean_processes() -> Any:
     return context
 
 
-def _one_thread(_: int) -> None:
-    """The cores are for training."""
+def _start_reader(_: int) -> None:
+    """One thread, for the cores are for training; and another that only waits."""
     torch.set_num_threads(1)
     threadpool_limits(1)
+    threading.Thread(target=_end_with_training, daemon=True).start()
+
+
+def _end_with_training() -> None:
+    """Ends a reader whose training was killed. torch only looks whether the reader's parent lives, and that is the fork server, which lives as long as its readers."""
+    training = multiprocessing.parent_process()  # the one that asked the fork server
+    assert training is not None
+    training.join()
+    os._exit(1)

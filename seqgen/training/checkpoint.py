@@ -69,13 +69,14 @@ Record = TypeVar("Record", Progress, TrainResult)
 def claim_run(out: Path, config: dict[str, Any], content: dict[str, Any]) -> TrainResult | None:
     """Makes the folder ours for a run of this content; the result when that run is finished already. `config` is stored for the reader.
 
-    Refused (UserError): a folder with other files, and one with a run of another content, whose first difference is named.
+    A claim with nothing beside it, whose run was refused before its first step, gives way to ours. Refused (UserError): a folder with other files, and one with a
+    run of another content, whose first difference is named.
     """
-    if out.is_dir() and not (out / CLAIM_NAME).exists() and any(out.iterdir()):
-        names = sorted(entry.name for entry in out.iterdir())
+    names = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+    if names and CLAIM_NAME not in names:
         raise UserError(f"{out} holds other files ({', '.join(names[:3])}{', ...' if names[3:] else ''}) and no training run; choose another --out")
     try:
-        if not (out / CLAIM_NAME).exists():
+        if names in ([], [CLAIM_NAME]):
             write_json(out / CLAIM_NAME, {"config": config, "content": content, "identity": config_digest(content)})
     except OSError as error:
         raise UserError(f"{out}: no place for a training run ({error.strerror or error}); choose another --out") from None

@@ -19,8 +19,8 @@ from seqgen.training.augment import AugmentConfig
 from seqgen.training.batches import DataConfig
 from seqgen.training.schedule import OptimConfig
 
-# Change how a run is made, not what it learns (but for the last bit: sums over other numbers of threads). `start` counts by its weights, not its path.
-RUN_ONLY = {"run": {"device", "threads", "log_every", "checkpoint_every", "mano_dir", "start"}, "data": {"reading": {"readers"}}}
+# Change how a run is made, not what it learns (but for the last bit: sums over other numbers of threads). `start` and `backbone` count by their weights, not their paths.
+RUN_ONLY = {"run": {"device", "threads", "log_every", "checkpoint_every", "mano_dir", "start", "backbone"}, "data": {"reading": {"readers"}}}
 
 
 class SourcesConfig(Section):
@@ -72,7 +72,7 @@ class RunConfig(Section):
     threads: int | None = Field(None, ge=1)
     """threads of each training process; none: the cores it may use, shared among `train_workers`"""
     train_workers: int = Field(1, ge=1, le=1024)
-    """processes that train together, through Ray; 1: this one, without Ray"""
+    """processes that train together, through Ray; 1: this one, without Ray. Labels that only some clips have: their loss is the mean of each process's mean"""
     mano_dir: str | None = None
     """folder with your MANO files, for a network with the mano hand; none: mano_assets"""
 

@@ -2,7 +2,8 @@
 
     driver:  Ray, of its own on this machine unless RAY_ADDRESS is set ──> TorchTrainer ──> rank 0 .. N - 1: teach(config, out, group)
 
-Every rank needs the data and `out` under the same paths. Progress is in the run's log. The only file of this wing that knows Ray.
+Every rank needs the data and `out` under the same paths; relative ones start from the driver's working directory. Progress is in the run's log. The only file of
+this wing that knows Ray.
 """
 
 import os
@@ -32,7 +33,8 @@ def train_on_workers(config: TrainConfig, out: Path, *, say: Callable[[str], Non
     """The loop on `config.run.train_workers` processes of one GPU or an equal share of the cores each. UserErrors of a rank come back as such."""
     num_workers = config.run.train_workers
     say(f"{out}: {num_workers} training processes; their progress is in {out / LOG_NAME}")
-    run_on_workers(teach_one, {"config": config.model_dump(mode="json"), "out": str(Path(out).absolute())}, num_workers, cuda=config.run.device == "cuda")
+    job = {"config": config.model_dump(mode="json"), "out": str(Path(out).absolute()), "folder": os.getcwd()}
+    run_on_workers(teach_one, job, num_workers, cuda=config.run.device == "cuda")
     return read_result(out)
 
 
@@ -40,6 +42,8 @@ def teach_one(job: Job) -> None:
     """What each process runs."""
     import ray.train.torch
 
+    if os.path.isdir(job["folder"]):  # Ray starts processes elsewhere; another machine need not have the folder when all paths are absolute
+        os.chdir(job["folder"])
     if job["config"]["run"]["device"] == "cuda":  # a process sees all GPUs of its machine; one of them is its own
         torch.cuda.set_device(ray.train.torch.get_device())
     place = ray.train.get_context()

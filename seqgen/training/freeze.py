@@ -26,7 +26,13 @@ def freeze(estimator: nn.Module, names: Sequence[str]) -> list[nn.Parameter]:
 
 
 def training_mode(estimator: nn.Module, frozen: Sequence[str]) -> None:
-    """`train()` for all but the frozen parts: a batch normalisation in training mode would go on averaging."""
+    """`train()` for all but the frozen parts: a batch normalisation in training mode would go on averaging.
+
+    Recurrent layers of torch stay in it even there: cuDNN gives no gradients through them in `eval` mode, and without dropout both modes are one.
+    """
     estimator.train()
     for name in frozen:
-        estimator.parts()[name].eval()
+        part = estimator.parts()[name].eval()
+        for module in part.modules():
+            if isinstance(module, nn.RNNBase) and not module.dropout:
+                module.train()

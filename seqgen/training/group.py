@@ -2,8 +2,9 @@
 
     batch of B clips ──> rank r takes clips  r B / N .. (r + 1) B / N  ──> its gradient, times its share of the clips ──> summed over ranks: the gradient of the batch
 
-Exact where a loss is a mean over clips. Batch normalisations see their own rank's clips, as usual; their running statistics are averaged after each step, so that
-all ranks hold one network at any time. Knows `torch.distributed`, which somebody else has started; knows no Ray. A group of one does nothing.
+Exact where a loss is a mean over clips; over labels that only some clips have, the mean of the ranks' means is not quite the batch's. Batch normalisations see
+their own rank's clips, as usual; their running statistics are averaged after each step, so that all ranks hold one network at any time. Knows
+`torch.distributed`, which somebody else has started; knows no Ray. A group of one does nothing.
 """
 
 from collections.abc import Sequence

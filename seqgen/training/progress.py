@@ -71,10 +71,6 @@ class Clock:
         self._lap = now
         return speeds(seconds, waited, clips, frames)
 
-    def whole(self) -> dict[str, float]:
-        """The same over all the time."""
-        return speeds(self.seconds, self.wait_seconds, self.clips, self.frames)
-
 
 def speeds(seconds: float, wait_seconds: float, clips: int, frames: int) -> dict[str, float]:
     """Clips (samples) and frames a second, and which share of the time went into waiting for data."""

@@ -213,7 +213,8 @@ def _earlier_stages(start: str | None) -> list[dict[str, Any]]:
 
 def _about(config: TrainConfig, earlier: list[dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """What a checkpoint says of its training: every stage with its data and what it froze, the last one last."""
-    stage = {"data": list(config.data.train), "split": config.data.split, "start": config.run.start, "frozen": list(config.run.freeze), "seed": config.run.seed}
+    stage = {"data": list(config.data.train), "split": config.data.split, "start": config.run.start, "backbone": config.run.backbone}
+    stage |= {"frozen": list(config.run.freeze), "seed": config.run.seed}
     stage |= {"steps": progress.step, "clips": progress.clips, "frames": progress.frames}
     return {"stages": [*earlier, stage], "validation_mm": progress.validation_mm}
 
