@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from seqgen.errors import UserError
@@ -14,6 +15,8 @@ def examine() -> Iterator[tuple[str, bool, str]]:
     yield from _warp()
     yield _pyrender()
     yield "ray", True, f"{metadata.version('ray')}, {'RAY_ADDRESS is ' + os.environ['RAY_ADDRESS'] if 'RAY_ADDRESS' in os.environ else 'a local one will be started'}"
+    yield _torch_cuda()
+    yield _video()
     yield _mano()
     yield _cache()
 
@@ -34,6 +37,18 @@ def _pyrender() -> tuple[str, bool, str]:
 
     reason = why_unavailable()
     return "pyrender", reason is None, reason or "OpenGL answers"
+
+
+def _torch_cuda() -> tuple[str, bool, str]:
+    import torch
+
+    there = torch.cuda.is_available()
+    return "training on cuda", there, f"torch {torch.__version__}, {torch.cuda.get_device_name() if there else 'finds no CUDA device'}"
+
+
+def _video() -> tuple[str, bool, str]:
+    there = find_spec("av") is not None
+    return "videos", there, f"PyAV {metadata.version('av')}" if there else 'no PyAV; pip install "seqgen[video]"'
 
 
 def _mano() -> tuple[str, bool, str]:

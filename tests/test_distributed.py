@@ -1,6 +1,7 @@
 """Training in several processes gives what one process gives."""
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from seqgen.training import sources
 from seqgen.training.config import TrainConfig, train_config
 from seqgen.training.group import Group
 from seqgen.training.progress import read_log
-from seqgen.training.train import teach, train
+from seqgen.training.run import train
+from seqgen.training.train import teach
 
 # Normalisations would see each rank's clips for themselves; seven clips do not go into two equal parts.
 JOB = {"model": {"norm": False}, "data": {"reading": {"frames": 3, "batch": 7, "readers": 0}}, "optim": {"clip_norm": 0.5, "lr": 1e-3}, "run": {"steps": 6}}
@@ -49,6 +51,7 @@ def rank_of_two(rank: int, meeting: str, jobs: list[tuple[str, dict[str, Any], i
         except UserError as error:
             Path(out, f"error-{rank}").write_text(str(error))
     torch.distributed.destroy_process_group()
+    os._exit(0)  # as Ray ends its workers: where the interpreter ends first, a thread of gloo's that still wants its lock aborts the process (seen in one of five)
 
 
 def train_two(meeting: Path, jobs: list[tuple[Path, TrainConfig, int | None]]) -> None:

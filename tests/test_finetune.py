@@ -19,7 +19,7 @@ from seqgen.training import train as train_module
 from seqgen.training.config import TrainConfig
 from seqgen.training.finetune import finetune, finetune_config
 from seqgen.training.progress import read_log
-from seqgen.training.train import train
+from seqgen.training.run import train
 
 SMALL = {"data.reading.readers": 0, "data.reading.batch": 6, "run.steps": 4, "run.threads": 1, "run.log_every": 1, "optim.lr": 0.01}
 

@@ -25,8 +25,8 @@ from seqgen.training.config import train_config
 from seqgen.training.freeze import freeze, training_mode
 from seqgen.training.group import Group
 from seqgen.training.progress import Clock, RunLog, read_log
+from seqgen.training.run import train
 from seqgen.training.schedule import OptimConfig, clip_gradients, learning_rate
-from seqgen.training.train import train
 
 SPEEDS = {"samples_per_s", "frames_per_s", "data_wait_share"}
 

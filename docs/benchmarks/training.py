@@ -17,7 +17,7 @@ from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.run import generate_dataset
 from seqgen.training.config import train_config
 from seqgen.training.progress import read_log
-from seqgen.training.train import train
+from seqgen.training.run import train
 
 CLIPS = 200
 ROWS: dict[str, dict[str, Any]] = {

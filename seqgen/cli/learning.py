@@ -54,7 +54,7 @@ def add_commands(commands: Any) -> None:
 def train_command(words: list[str]) -> int:
     """`seqgen train`: teaches a network, or goes on where an unfinished run stopped."""
     from seqgen.training.config import train_config
-    from seqgen.training.train import train
+    from seqgen.training.run import train
 
     if {"-h", "--help"} & set(words):
         shipped = f"CONFIG is a TOML file or one of: {', '.join(shipped_configs('train'))} (default seqhand_small)"

@@ -109,7 +109,7 @@ def is_over(deadline: float | None) -> bool:
 def train_here(tables: dict[str, Any], out: Path, *, deadline: float | None) -> Trained:
     """`Tools.train` by the learning wing's own trainer."""
     from seqgen.training.config import train_config
-    from seqgen.training.train import train
+    from seqgen.training.run import train
 
     result = train(train_config(tables, where=str(out)), out, say=log.info, report=stopping(deadline))
     return Trained(out / Path(result.checkpoint).name, result.seconds)

@@ -12,7 +12,8 @@ from seqgen.config import overlay
 from seqgen.estimators.checkpoint import estimator_config, read_record
 from seqgen.training.checkpoint import TrainResult
 from seqgen.training.config import TrainConfig, train_config
-from seqgen.training.train import Report, Say, quiet, train
+from seqgen.training.run import train
+from seqgen.training.train import Report, Say, quiet
 
 # Unless the user says otherwise: single frames, as in the paper, which tells neither how many at a time nor how often.
 DEFAULTS = {"data.stills": 1, "data.reading.batch": 32}

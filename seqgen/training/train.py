@@ -1,6 +1,6 @@
 """Training: one loop, for a fresh network and for fine-tuning, for one process and for each of several.
 
-    claim the folder ─> open clips ─> network, optimiser ─> state of the last checkpoint, if any
+    open clips ─> network, optimiser ─> state of the last checkpoint, if any
         each step:  batch ─> this rank's clips ─> losses ─> gradient, summed over ranks, clipped ─> optimiser
         now and then:  a line of the log · validation, the best kept · checkpoint
 
@@ -27,7 +27,7 @@ from seqgen.estimators.checkpoint import load_weights, new_estimator, read_recor
 from seqgen.estimators.sample import to_device
 from seqgen.evaluation.evaluate import device_of, mean_joint_error_mm
 from seqgen.training.batches import Batches
-from seqgen.training.checkpoint import BEST, LAST, Progress, TrainResult, claim_run, load_training, save_training, write_result
+from seqgen.training.checkpoint import BEST, LAST, Progress, TrainResult, load_training, save_training, write_result
 from seqgen.training.config import TrainConfig
 from seqgen.training.freeze import freeze, training_mode
 from seqgen.training.group import ALONE, Group
@@ -41,23 +41,6 @@ Report = Callable[[dict[str, Any], int], None]  # a line of the log, the number 
 
 def quiet(*_: object) -> None:
     """Nobody listens."""
-
-
-def train(config: TrainConfig, out: Path, *, say: Say = quiet, report: Report = quiet) -> TrainResult:
-    """Trains in the folder `out`, or continues an unfinished run of this config there; a finished one is left alone.
-
-    UserError: a folder of another config or of other files, clips or checkpoints that do not fit, a loss that is not finite.
-    """
-    out = Path(out)
-    finished = claim_run(out, config.model_dump(mode="json"), config.identity())
-    if finished is not None:
-        say(f"{out}: finished already, {finished.steps} steps")
-        return finished
-    if config.run.train_workers > 1:
-        from seqgen.training.distributed import train_on_workers
-
-        return train_on_workers(config, out, say=say)
-    return teach(config, out, say=say, report=report)
 
 
 def teach(config: TrainConfig, out: Path, *, group: Group = ALONE, say: Say = quiet, report: Report = quiet) -> TrainResult:
