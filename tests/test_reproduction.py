@@ -263,7 +263,7 @@ def test_backbones_are_taught_once_for_all_seeds(tmp_path: Path, executor: Execu
     assert (runs["backbone"]["backbone"], runs["backbone"]["seed"], runs["backbone"]["steps"]) == (None, 0, small.backbone_steps)
     assert (runs["first"]["backbone"], runs["first"]["start"], runs["first"]["steps"]) == (checkpoint, None, small.steps)
     assert (runs["tuned"]["backbone"], runs["tuned"]["start"]) == (None, str(tmp_path / "runs" / "first" / "seed-3" / "last"))
-    assert "taught with 240,000 single frames" in text and "same backbone of their data and depth" in text
+    assert f"taught with {small.backbone_steps * small.batch * small.window:,} single frames" in text and "same backbone of their data and depth" in text
     assert "| time | 3.5 hours" in text  # seven trainings of half an hour; the backbone counts once
 
 
