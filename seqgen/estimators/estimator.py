@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
@@ -58,3 +59,9 @@ class Estimator(Protocol):
     def start_from(self, batch: Batch) -> None:
         """Sets constants that training starts from (mean scale and place), from a batch of the data in use."""
         ...
+
+
+def device_of(estimator: nn.Module) -> torch.device:
+    """Where an estimator's weights are."""
+    weight = next(estimator.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device

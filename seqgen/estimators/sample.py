@@ -158,12 +158,12 @@ def batch_of(clips: Sequence[LabelledClip], input: InputConfig, *, hand: str | N
 def batches_of(source: ClipSource, input: InputConfig, *, batch: int, frames: int | None = None, hand: str | None = None) -> Iterator[Batch]:
     """A source's clips in its order, whole or their first `frames` frames, in one process: batches of at most `batch` clips, all of a batch of one length."""
     lengths = [source.num_frames(position) if frames is None else min(frames, source.num_frames(position)) for position in range(len(source))]
-    for positions in _runs_of_one_length(lengths, batch):
+    for positions in runs_of_one_length(lengths, batch):
         clips = [source.read(position, None if lengths[position] == source.num_frames(position) else range(lengths[position])) for position in positions]
         yield batch_of(clips, input, hand=hand)
 
 
-def _runs_of_one_length(lengths: Iterable[int], most: int) -> Iterator[list[int]]:
+def runs_of_one_length(lengths: Iterable[int], most: int) -> Iterator[list[int]]:
     """Positions in order, cut where the length changes and after `most`."""
     run: list[int] = []
     before = None

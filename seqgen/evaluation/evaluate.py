@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from itertools import chain, groupby
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.errors import UserError
 from seqgen.estimators.batch import Batch
 from seqgen.estimators.crop import InputConfig, scale_and_turn, to_picture
-from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.sample import batch_of, to_device
+from seqgen.estimators.estimator import Prediction, device_of
+from seqgen.estimators.sample import batch_of, runs_of_one_length, to_device
 from seqgen.evaluation.metrics import ROOT, joint_errors, root_relative
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def evaluate(
     with evaluating(estimator):
         for each in sources:
             say(f"evaluating on {each.name}: {len(each)} clip{'s' * (len(each) != 1)}")
-            for positions in _alike(each, batch):
+            for positions in runs_of_one_length(map(each.num_frames, range(len(each))), batch):
                 if each.num_frames(positions[0]) > at_once:
                     parts += [_follow(estimator, input, each, position, at_once, device) for position in positions]
                 else:
@@ -158,20 +158,6 @@ def evaluating(estimator: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def device_of(estimator: nn.Module) -> torch.device:
-    """Where an estimator's weights are."""
-    weight = next(estimator.parameters(), None)
-    return torch.device("cpu") if weight is None else weight.device
-
-
-def _alike(source: ClipSource, batch: int) -> Iterator[list[int]]:
-    """The positions of all clips in their order, in groups of at most `batch` of one length."""
-    for _, run in groupby(range(len(source)), key=source.num_frames):
-        positions = list(run)
-        for start in range(0, len(positions), batch):
-            yield positions[start : start + batch]
 
 
 def _follow(estimator: nn.Module, input: InputConfig, source: ClipSource, position: int, at_once: int, device: torch.device) -> Evaluation:

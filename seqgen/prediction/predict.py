@@ -17,7 +17,7 @@ from torch import Tensor
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
 from seqgen.estimators.crop import InputConfig, crop_from_picture, crop_squares, resample, to_picture
-from seqgen.estimators.estimator import Prediction
+from seqgen.estimators.estimator import Prediction, device_of
 from seqgen.estimators.sample import flip_of_crop
 from seqgen.prediction.boxes import BoxFrom, Following, Track, follow_joints, next_track
 from seqgen.prediction.frames import Frame
@@ -77,7 +77,7 @@ def predict_stream(
     The state starts anew with a new clip, another size or side of the picture, and when the hand was lost. A UserError when a prediction is not finite.
     """
     following = following or Following()
-    device = next((parameter.device for parameter in loaded.estimator.parameters()), torch.device("cpu"))
+    device = device_of(loaded.estimator)
     before: tuple[Any, ...] = ()
     track, state = Track(), None
     for frame in frames:

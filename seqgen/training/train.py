@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from seqgen.errors import UserError
 from seqgen.estimators.batch import Batch
 from seqgen.estimators.checkpoint import load_weights, new_estimator, read_record, save_estimator
+from seqgen.estimators.estimator import device_of
 from seqgen.estimators.sample import to_device
-from seqgen.evaluation.evaluate import device_of, mean_joint_error_mm
+from seqgen.evaluation.evaluate import mean_joint_error_mm
 from seqgen.training.batches import Batches
 from seqgen.training.checkpoint import BEST, LAST, Progress, TrainResult, load_training, save_training, write_result
 from seqgen.training.config import TrainConfig
