@@ -16,10 +16,9 @@ from seqgen.dataset.clip import LabelledClip
 from seqgen.dataset.clips import DatasetClips
 from seqgen.dataset.mirror import mirrored
 from seqgen.dataset.sequence import is_hand
-from seqgen.estimators import sample as sample_module
 from seqgen.estimators.batch import Batch
 from seqgen.estimators.crop import InputConfig, crop_from_picture, to_picture
-from seqgen.estimators.sample import batch_of, batches_of, collate, make_sample, normalised, to_device
+from seqgen.estimators.sample import batch_of, batches_of, collate, make_sample, normalised, runs_of_one_length, to_device
 from seqgen.hand.layer import HandLayer
 from seqgen.pipeline.run import generate_dataset
 from seqgen.skeleton import PART_OCCLUDER
@@ -181,7 +180,7 @@ def test_batches_of_a_source_hold_every_clip_in_order(source: DatasetClips) -> N
     cut = next(batches_of(source, INPUT, batch=1, frames=2))
     whole = next(batches_of(source, INPUT, batch=1, frames=9))
     assert torch.equal(cut.rgb, whole.rgb[:, :2]) and torch.equal(cut.joints_m, whole.joints_m[:, :2])
-    assert list(sample_module._runs_of_one_length([4, 4, 4, 1, 1, 4], 2)) == [[0, 1], [2], [3, 4], [5]]
+    assert list(runs_of_one_length([4, 4, 4, 1, 1, 4], 2)) == [[0, 1], [2], [3, 4], [5]]
 
 
 def test_a_batch_is_its_samples_wherever_it_is(source: DatasetClips, tmp_path: Path) -> None:
