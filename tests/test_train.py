@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from toys import Toy, ToyClips, ToyConfig, know_toy, toy_config
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import load_estimator, new_estimator, read_record
-from seqgen.estimators.sample import batch_of
+from seqgen.estimators.feed import batch_of
 from seqgen.training import sources
 from seqgen.training import train as train_module
 from seqgen.training.checkpoint import first_difference
@@ -37,7 +37,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ToyClips]]:
     know_toy()
     threads = torch.get_num_threads()
     there = {"train": ToyClips(), "val": ToyClips("toys for validation", count=5)}
-    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None: there[split])
+    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None, pictures=(): there[split])
     yield there
     torch.set_num_threads(threads)
     del ESTIMATORS["toy"]
@@ -177,7 +177,7 @@ def test_other_data_under_the_same_name_is_noticed(tmp_path: Path, toys: dict[st
 
 
 def test_clips_of_several_data_sets_are_named_with_their_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None: ToyClips(path, broken=7 if path == "second" else None))
+    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None, pictures=(): ToyClips(path, broken=7 if path == "second" else None))
     with pytest.raises(UserError, match=r"second/00000007"):
         train(toy_config(run={"steps": 6}, data={"train": ["first", "second"], "validation_clips": 0}), tmp_path / "run")
 
@@ -257,7 +257,7 @@ def test_what_cannot_be_frozen_is_one_line(tmp_path: Path, names: list[str], wor
 
 
 def test_no_clips_for_validation_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_clips(path: str, *, split: str | None = None) -> ToyClips:
+    def open_clips(path: str, *, split: str | None = None, pictures: Sequence[str] = ()) -> ToyClips:
         if split == "val":
             raise UserError("it has train, test")
         return ToyClips()

@@ -116,6 +116,7 @@ def evaluate_command(known: argparse.Namespace) -> int:
     """`seqgen evaluate`: the report of a checkpoint on a data set."""
     from seqgen.benchmarks import open_clips
     from seqgen.estimators.checkpoint import load_estimator
+    from seqgen.estimators.feed import pictures_of
     from seqgen.evaluation.evaluate import evaluate
     from seqgen.evaluation.report import write_report
     from seqgen.prediction.run import check_output
@@ -126,14 +127,15 @@ def evaluate_command(known: argparse.Namespace) -> int:
     out = known.out or Path("outputs/evaluate") / known.dataset.resolve().name
     check_output(out)
     split = _split_of(known.dataset, known.split)
-    source = open_clips(known.dataset, split=split)
+    loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
+    source = open_clips(known.dataset, split=split, pictures=pictures_of(loaded.input))
     about = {"checkpoint": str(known.checkpoint), "data": str(known.dataset), "split": split, "labels": getattr(source, "verdict", None)}
     print(about["labels"] or f"{known.dataset}: {len(source)} clips")
-    loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
     evaluation = evaluate(loaded.estimator, loaded.input, source, batch=known.batch, device=known.device, say=print)
     report = write_report(evaluation, out, about=about)
     error_mm = report["mean_joint_error_mm"]
-    said = "no frame has a wrist to measure from" if error_mm is None else f"{error_mm:.2f} mm mean joint error, root-relative"
+    measured = "in space" if report["measured"] == "absolute" else "root-relative"
+    said = "no frame has a root to measure from" if error_mm is None else f"{error_mm:.2f} mm mean joint error, {measured}"
     print(f"{said}; {out / 'report.md'}, report.json, curves.svg")
     return 0
 

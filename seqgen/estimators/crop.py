@@ -30,6 +30,10 @@ class InputConfig(Section):
     """picture: the largest square in the middle of the picture; box: a square about the hand's box in each frame"""
     margin: float = Field(2.2, ge=1.0, le=10.0)
     """with crop = box: the square's side over the box's longer edge (SeqHAND, section 5)"""
+    joints: Literal["canonical", "msra", "nyu", "icvl"] = "canonical"
+    """the joints that are taught: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
+    root: Literal["unknown", "given"] = "unknown"
+    """whether the network is told where the root of the hand is, as protocols of root-relative depth have it (RHD, STB, FreiHAND)"""
 
 
 def crop_squares(clip_size: tuple[int, int], box_px: Float[Array, "frames 4"], config: InputConfig) -> Float[Array, "frames 3"]:

@@ -23,6 +23,7 @@ from seqgen.estimators.resnet import ResNetName, stem_channels
 from seqgen.estimators.sample import normalised
 from seqgen.estimators.seqhand_losses import SeqHandLosses, seqhand_losses
 from seqgen.estimators.seqhand_network import SeqHandNetwork, State, Temporal
+from seqgen.estimators.view import View
 from seqgen.hand import HandKind
 
 
@@ -77,9 +78,9 @@ class SeqHand(nn.Module):
         sizes = {"width": config.width, "reduce": config.reduce, "hidden": config.hidden}
         self.network = SeqHandNetwork(config.backbone, config.temporal, **sizes, num_numbers=self.hand.num_numbers)
 
-    def forward(self, batch: Batch) -> SeqHandOutput:
-        """The hands of a batch's frames; every clip begins anew."""
-        return self._run(batch.rgb, None)[0]
+    def forward(self, view: View) -> SeqHandOutput:
+        """The hands of a view's frames; every clip begins anew."""
+        return self._run(view.rgb, None)[0]
 
     def losses(self, output: SeqHandOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms by name, see `seqhand_losses`."""
@@ -98,10 +99,10 @@ class SeqHand(nn.Module):
         )
 
     @torch.no_grad()
-    def step(self, rgb: UInt8[Tensor, "batch 3 size size"], state: State | None) -> tuple[Prediction, State]:
+    def step(self, view: View, state: State | None) -> tuple[Prediction, State]:
         """One frame of each of several streams, and the state to give with the next; None starts. Predictions have one frame, and no gradients:
         a stream has no end."""
-        output, state = self._run(rgb[:, None], state)
+        output, state = self._run(view.rgb, state)
         return self.prediction(output), state
 
     def parts(self) -> dict[str, nn.Module]:
