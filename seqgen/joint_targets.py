@@ -11,6 +11,7 @@ four fingers); the scale between the hands was free, so a place is known to a fi
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from jaxtyping import Float
 from seqgen.skeleton import BONES, FINGERS, JOINT_NAMES, JOINT_SETS, MCPS, JointSet
 
 Array = np.ndarray
+JointSetName = Literal["canonical", "msra", "nyu", "icvl"]
 
 WRIST, INDEX_MCP, PINKY_MCP = 0, 5, 17
 

@@ -20,6 +20,7 @@ from pydantic import Field
 from seqgen.camera import CameraKind
 from seqgen.config import Section
 from seqgen.dataset.sequence import DEPTH_UNIT_M
+from seqgen.joint_targets import JointSetName
 
 Array = np.ndarray
 
@@ -43,7 +44,7 @@ class CubeConfig(Section):
     """where its middle is: the mean of the labelled joints; the centre of mass of what is nearest; or that, brought nearer to the joints by a small network"""
     depth: Literal["clean", "sensor"] = "clean"
     """which depth of our data sets: as it truly is, or as their depth camera saw it"""
-    joints: Literal["canonical", "msra", "nyu", "icvl"] = "canonical"
+    joints: JointSetName = "canonical"
     """the joints that are taught: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
 
 

@@ -25,7 +25,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, linear
 
@@ -39,6 +39,7 @@ PointOrder = Literal["hashed", "given"]
 
 LEAK = 0.1
 NEAR_IDENTITY_STD = 0.01
+GROUPS_IN_CACHE = 32  # of 64 points and 128 channels: a megabyte
 
 State = Float[Tensor, "batch joints hidden"]
 Joints = Float[Tensor, "batch joints 3"]
@@ -201,8 +202,18 @@ class SetConvolution(nn.Module):
         with _full_precision(points):
             weight, bias = self.first.weight_and_bias()
             of_points, of_centres = linear(torch.cat([features, points], -1), weight, bias), linear(centres, weight[:, -3:])
+        all_at_once = self.training or points.is_cuda  # normalisation in training is over all groups; else a processor's cache holds but some
+        at_once = self.num_centres if all_at_once else max(1, GROUPS_IN_CACHE // len(points))
+        parts = zip(inside.split(at_once, 1), of_centres.split(at_once, 1), strict=True)
+        return centres, torch.cat([self._features_of(of_points, *part) for part in parts], 1)
+
+    def _features_of(
+        self, of_points: Float[Tensor, "batch points channels"], inside: Int[Tensor, "batch groups members"], of_centres: Float[Tensor, "batch groups channels"]
+    ) -> Float[Tensor, "batch groups wider"]:
+        """Of some groups, from what points and centres are in the first layer."""
+        with _full_precision(of_points):
             around = self.first.normalised(gather(of_points, inside) - of_centres[..., None, :])
-        return centres, self.rest(_rise(around))
+        return self.rest(_rise(around))
 
 
 class PooledPerceptron(nn.Module):

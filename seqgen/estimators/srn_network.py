@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from seqgen.estimators.reparameterisation import Deconvolution, Grid, Interface, Reparameterisation
-from seqgen.estimators.resnet import ARCHITECTURES, BasicBlock, Bottleneck, _initialise, _layer, stem_channels
+from seqgen.estimators.resnet import ARCHITECTURES, BasicBlock, Bottleneck, ResNet, Weights, initialise, matching_weights, residual_layer, stem_channels
 
 SrnBackbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 
@@ -42,7 +42,7 @@ class SrnNetwork(nn.Module):
             raise ValueError(f"{num_joints} joints in {stages} stages: at least one of each is needed")
         if kernel_size <= 0:
             raise ValueError(f"a kernel size of {kernel_size:g} reaches no pixel; the paper's is 0.4")
-        self.num_joints, self.accumulate = num_joints, accumulate
+        self.num_joints, self.accumulate, self.backbone, self.width = num_joints, accumulate, backbone, width
         self.features = PreliminaryFeatures(backbone, width=width)
         self.maps = nn.ModuleList(
             Deconvolution(num_joints) if interface == "deconvolution" else Reparameterisation(num_joints, interface, kernel_size=kernel_size, grid=grid)
@@ -51,7 +51,7 @@ class SrnNetwork(nn.Module):
         self.regressions = nn.ModuleList(
             PoseRegression(num_joints, backbone, num_maps=sum(maps.channels for maps in self._read_by(stage)), width=width) for stage in range(stages)
         )
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def _read_by(self, stage: int) -> list[nn.Module]:
         """Makers of the maps that a stage, counted from 0, reads beside the features."""
@@ -69,6 +69,24 @@ class SrnNetwork(nn.Module):
             joints.append(regression(seen))
         return joints
 
+    def load_torchvision_weights(self, weights: Weights, *, where: str) -> None:
+        """Starts the shared part, and each stage alike, from a ResNet of torchvision's: the stem's weights summed over the three colours, and zeros for the maps
+        that a stage reads beside the features. UserError, beginning with `where`, if it is of another network."""
+        with torch.device("meta"):
+            given = matching_weights(ResNet(self.backbone, width=self.width), weights, where=where)
+        given = {**given, "conv1.weight": given["conv1.weight"].sum(1, keepdim=True)}
+        for part in (self.features, *self.regressions):
+            own = part.state_dict()
+            part.load_state_dict({name: _with_more_inputs(given[name], own[name]) if name in given else own[name] for name in own})
+
+
+def _with_more_inputs(weight: Tensor, own: Tensor) -> Tensor:
+    """A weight, filled up with zeros for the channels that it does not read."""
+    if weight.shape == own.shape:
+        return weight
+    more = own.shape[1] - weight.shape[1]
+    return torch.cat([weight, weight.new_zeros(len(weight), more, *weight.shape[2:])], 1)
+
 
 class PreliminaryFeatures(nn.Module):
     """A ResNet's stem for one channel and its layer1, under torchvision's names."""
@@ -79,7 +97,7 @@ class PreliminaryFeatures(nn.Module):
         self.conv1 = nn.Conv2d(1, channels, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _layer(block, channels, channels, ARCHITECTURES[backbone].blocks[0], stride=1)
+        self.layer1 = residual_layer(block, channels, channels, ARCHITECTURES[backbone].blocks[0], stride=1)
 
     def forward(self, depth: Float[Tensor, "batch 1 side side"]) -> Float[Tensor, "batch channels rows rows"]:
         """Features at a quarter of the size."""
@@ -95,7 +113,7 @@ class PoseRegression(nn.Module):
         _, *num_blocks = ARCHITECTURES[backbone].blocks
         before = [channels * block.expansion + num_maps, 2 * channels * block.expansion, 4 * channels * block.expansion]
         self.layer2, self.layer3, self.layer4 = (
-            _layer(block, before[place], channels * 2 ** (place + 1), number, stride=2) for place, number in enumerate(num_blocks)
+            residual_layer(block, before[place], channels * 2 ** (place + 1), number, stride=2) for place, number in enumerate(num_blocks)
         )
         self.fc = nn.Linear(8 * channels * block.expansion, 3 * num_joints)
         nn.init.normal_(self.fc.weight, std=LAST_LAYER_STD)
