@@ -39,7 +39,7 @@ PointOrder = Literal["hashed", "given"]
 
 LEAK = 0.1
 NEAR_IDENTITY_STD = 0.01
-GROUPS_IN_CACHE = 32  # of 64 points and 128 channels: a megabyte
+GROUPS_IN_CACHE = 128  # of 64 points with 128 channels: four megabytes
 
 State = Float[Tensor, "batch joints hidden"]
 Joints = Float[Tensor, "batch joints 3"]
@@ -111,15 +111,15 @@ class HandR2N2Network(nn.Module):
         centres, features = self.local_encoder(points, points)
         code = self.pooling(torch.cat(self.global_encoder(centres, features), -1))
         state = self.bias_induced(code[:, None]).to(points.dtype)
+        gate_inputs = {name: gate.of_points(centres, features) for name, gate in self.unit.gates.items()}
         with _full_precision(points):
-            gate_inputs = {name: linear(torch.cat([features, centres], -1), gate.of_point.weight, gate.of_point.bias) for name, gate in self.unit.gates.items()}
             return Encoded(centres, gate_inputs, state, self.first_regressor(state))
 
     def iterate(self, encoded: Encoded, state: State, joints: Joints) -> tuple[State, Joints]:
         """One more iteration: the next state and joints."""
         new_state = self.unit(encoded, state, joints)
         with _full_precision(state):
-            return new_state, joints + self.regressor(new_state - state) if self.residual else self.regressor(new_state)
+            return new_state, (joints + self.regressor(new_state - state) if self.residual else self.regressor(new_state))
 
 
 class RecurrentUnit(nn.Module):
@@ -134,14 +134,14 @@ class RecurrentUnit(nn.Module):
     def forward(self, encoded: Encoded, state: State, joints: Joints) -> State:
         """The next state. All tensors within: (batch, joints, neighbours or 1, hidden)."""
         near = nearest_neighbours(encoded.points, joints, self.neighbours)
-        with _full_precision(joints):  # also the graph, whose rounding would pass for a step from state to state
-            around = {name: gather(encoded.gate_inputs[name], near) - gate.of_joint(joints)[..., None, :] for name, gate in self.gates.items()}
+        around = {name: gather(inputs, near) for name, inputs in encoded.gate_inputs.items()}
+        with _full_precision(state):  # what is rounded here would pass for a step from state to state
             evolved = self.graph(state)[..., None, :]
         if "r" not in self.gates:
-            return self.activation(self.gates["h"](around["h"], evolved)).to(state.dtype).squeeze(-2)
-        r = self.gates["r"](around["r"], evolved, pool=not self.attentive).to(state.dtype).sigmoid()
-        z = self.gates["z"](around["z"], evolved).to(state.dtype).sigmoid()
-        h = self.activation(self.gates["h"](around["h"], r * evolved)).to(state.dtype)
+            return self.activation(self.gates["h"](around["h"], joints, evolved)).to(state.dtype).squeeze(-2)
+        r = self.gates["r"](around["r"], joints, evolved, pool=not self.attentive).to(state.dtype).sigmoid()
+        z = self.gates["z"](around["z"], joints, evolved).to(state.dtype).sigmoid()
+        h = self.activation(self.gates["h"](around["h"], joints, r * evolved)).to(state.dtype)
         return torch.lerp(evolved, h, z).squeeze(-2)
 
 
@@ -155,16 +155,19 @@ class Gate(nn.Module):
         self.second = nn.Linear(hidden, hidden)
         self.last = nn.Linear(hidden, hidden)
 
-    def of_joint(self, joints: Joints) -> Float[Tensor, "batch joints hidden"]:
-        """W_p j of the first layer."""
-        return linear(joints, self.of_point.weight[:, -3:])
+    def of_points(self, points: Float[Tensor, "batch points 3"], features: Float[Tensor, "batch points channels"]) -> Float[Tensor, "batch points hidden"]:
+        """W [f, p] + b of the first layer."""
+        with _full_precision(points):
+            return self.of_point(torch.cat([features, points], -1))
 
     def forward(
-        self, around: Float[Tensor, "batch joints neighbours hidden"], state: Float[Tensor, "batch joints group hidden"], *, pool: bool = True
+        self, around: Float[Tensor, "batch joints neighbours hidden"], joints: Joints, state: Float[Tensor, "batch joints group hidden"], *, pool: bool = True
     ) -> Float[Tensor, "batch joints rows hidden"]:
-        """`around`: of f_k in the first layer. `state`: one for each point or one for all of them; `pool` makes the result one for all."""
-        inner = self.second(_rise(around + self.of_state(state)))
-        return self.last(_rise(inner.amax(-2, keepdim=True) if pool else inner))
+        """`around`: `of_points` of each joint's points. `state`: one for each of them or one for all; `pool` makes the result one for all."""
+        with _full_precision(joints):
+            of_joints = linear(joints, self.of_point.weight[:, -3:])[..., None, :]
+        inner = self.second(_rise_in_place(around + (self.of_state(state) - of_joints)))
+        return self.last(_rise(inner.amax(-2, keepdim=True)) if pool else _rise_in_place(inner))
 
 
 class JointGraph(nn.Module):
@@ -213,7 +216,7 @@ class SetConvolution(nn.Module):
         """Of some groups, from what points and centres are in the first layer."""
         with _full_precision(of_points):
             around = self.first.normalised(gather(of_points, inside) - of_centres[..., None, :])
-        return self.rest(_rise(around))
+        return self.rest(_rise_in_place(around))
 
 
 class PooledPerceptron(nn.Module):
@@ -226,7 +229,7 @@ class PooledPerceptron(nn.Module):
     def forward(self, members: Float[Tensor, "*groups members channels"]) -> Float[Tensor, "*groups wider"]:
         """One vector a group."""
         for layer in self.layers[:-1]:
-            members = _rise(layer(members))
+            members = _rise_in_place(layer(members))
         return _rise(self.layers[-1](members).amax(-2))
 
 
@@ -272,6 +275,11 @@ class BiasInducedLayer(nn.Module):
 
 def _rise(values: Tensor) -> Tensor:
     return leaky_relu(values, LEAK)
+
+
+def _rise_in_place(values: Tensor) -> Tensor:
+    """Into the memory of the argument, a sum or product that nobody else holds: new memory costs more here than the sum."""
+    return leaky_relu(values, LEAK, inplace=True)
 
 
 def _full_precision(like: Tensor) -> torch.autocast:

@@ -25,6 +25,7 @@ from seqgen.estimators.seqhand_losses import SeqHandLosses, seqhand_losses
 from seqgen.estimators.seqhand_network import SeqHandNetwork, State, Temporal
 from seqgen.estimators.view import View
 from seqgen.hand import HandKind
+from seqgen.joint_targets import JointSetName
 
 
 class SeqHandConfig(Section):
@@ -44,6 +45,8 @@ class SeqHandConfig(Section):
     """coefficients of the hand's pose"""
     rotation: RotationKind = "axis_angle"
     """how the network says rotations: axis_angle (the paper's three numbers) or 6d (two columns, six numbers)"""
+    joints: JointSetName = "canonical"
+    """the joints it is taught and says: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
     hand: HandKind = "open"
     """the hand whose parameters are estimated: open, or mano from your own files"""
     losses: SeqHandLosses = SeqHandLosses()
@@ -74,7 +77,7 @@ class SeqHand(nn.Module):
         """Weights are drawn from torch's global generator."""
         super().__init__()
         self.config = config
-        self.hand = ParametricHand(hand_layer, config.pose_components, config.rotation, num_points=config.losses.mask_points)
+        self.hand = ParametricHand(hand_layer, config.pose_components, config.rotation, num_points=config.losses.mask_points, joints=config.joints)
         sizes = {"width": config.width, "reduce": config.reduce, "hidden": config.hidden}
         self.network = SeqHandNetwork(config.backbone, config.temporal, **sizes, num_numbers=self.hand.num_numbers)
 

@@ -74,7 +74,8 @@ class SrnNetwork(nn.Module):
         that a stage reads beside the features. UserError, beginning with `where`, if it is of another network."""
         with torch.device("meta"):
             given = matching_weights(ResNet(self.backbone, width=self.width), weights, where=where)
-        given = {**given, "conv1.weight": given["conv1.weight"].sum(1, keepdim=True)}
+        given = {name: weight for name, weight in given.items() if not weight.is_meta}  # counters that old files lack
+        given["conv1.weight"] = given["conv1.weight"].sum(1, keepdim=True)
         for part in (self.features, *self.regressions):
             own = part.state_dict()
             part.load_state_dict({name: _with_more_inputs(given[name], own[name]) if name in given else own[name] for name in own})

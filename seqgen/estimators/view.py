@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 AnyView = TypeVar("AnyView", bound="View")
@@ -32,11 +32,11 @@ class View:
     rgb: UInt8[Tensor, "batch frames 3 size size"] | None = None
     depth: Float32[Tensor, "batch frames size size"] | None = None
     points: Float32[Tensor, "batch frames points 3"] | None = None
-    centre_m: Float32[Tensor, "batch frames 3"]
-    cube_m: Float32[Tensor, "batch frames"]
+    centre_m: Float[Tensor, "batch frames 3"]
+    cube_m: Float[Tensor, "batch frames"]
     usable: Bool[Tensor, "batch frames"]
-    crop_from_picture: Float32[Tensor, "batch frames 3 3"]
-    intrinsics: Float32[Tensor, "batch frames 3 3"]
+    crop_from_picture: Float[Tensor, "batch frames 3 3"]
+    intrinsics: Float[Tensor, "batch frames 3 3"]
     perspective: Bool[Tensor, "batch"]
 
     @property

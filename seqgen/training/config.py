@@ -91,6 +91,8 @@ class RunConfig(Section):
         return self
 
 
+SHARED = ("joints", "size")  # fields of what the network is and of what it is shown
+
 ModelSection, InputSection, AugmentSection = (TypeVar(name, bound=Section) for name in ("ModelSection", "InputSection", "AugmentSection"))
 
 
@@ -101,6 +103,14 @@ class TrainConfig(Section, Generic[ModelSection, InputSection, AugmentSection]):
     model: ModelSection
     optim: OptimConfig = OptimConfig()
     run: RunConfig
+
+    @model_validator(mode="after")
+    def _input_suits_model(self) -> "TrainConfig":
+        for name in SHARED:
+            of_model, of_input = getattr(self.model, name, None), getattr(self.input, name)
+            if of_model not in (None, of_input):
+                raise ValueError(f"model.{name} = {of_model} and input.{name} = {of_input}: the network is made for what it is shown; give model.{name} alone")
+        return self
 
     @model_validator(mode="after")
     def _workers_have_clips(self) -> "TrainConfig":
@@ -133,6 +143,10 @@ def config_class(tables: dict[str, Any], *, where: str) -> type[TrainConfig]:
 
 
 def train_config(tables: dict[str, Any], *, where: str) -> TrainConfig:
-    """The config of `tables`, or a UserError of one line that starts with `where` and names the key."""
+    """The config of `tables`, or a UserError of one line that starts with `where` and names the key. What model and input share is said once, of the model."""
     complete = {**{section: {} for section in ("model", "input", "augment")}, **tables}
-    return build(config_class(complete, where=where), complete, where=where)
+    kind = config_class(complete, where=where)
+    if isinstance(complete["model"], dict) and isinstance(complete["input"], dict):
+        known = {name: field.default for name, field in kind.model_fields["model"].annotation.model_fields.items() if name in SHARED} | complete["model"]
+        complete["input"] = {name: known[name] for name in SHARED if name in known} | complete["input"]
+    return build(kind, complete, where=where)
