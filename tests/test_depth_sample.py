@@ -11,6 +11,7 @@ from seqgen.dataset import open_dataset
 from seqgen.dataset.clip import LabelledClip
 from seqgen.dataset.clips import DatasetClips
 from seqgen.errors import UserError
+from seqgen.estimators.crop import to_picture
 from seqgen.estimators.cube import CubeConfig, Cubes, centre_of_mass, cloud, cube_squares, depth_crop, draw_points
 from seqgen.estimators.depth_sample import find_cubes, make_depth_sample
 from seqgen.estimators.feed import batch_of
@@ -154,13 +155,17 @@ def _from_centre(sample: Sample) -> np.ndarray:
     return sample.joints_m + sample.root_m[:, None] - sample.centre_m[:, None]
 
 
-def test_points_are_on_the_hand_that_is_labelled(source: DatasetClips) -> None:
-    """Most points of a frame lie within a palm's thickness of some bone."""
+@pytest.mark.parametrize("degrees", [0.0, 30.0])
+def test_every_point_is_a_pixel_of_the_picture(source: DatasetClips, degrees: float) -> None:
+    """Back through the sample's camera and crop, turned and mirrored as they are: a whole pixel, with the depth that it has."""
     for position in range(4):
-        sample = turned(source.read(position), 30, POINTS)
-        points_m = sample.points * sample.cube_m[:, None, None]
-        nearest = np.linalg.norm(points_m[:, :, None] - _from_centre(sample)[:, None], axis=-1).min(2)
-        assert np.median(nearest) < 0.025 and sample.usable.all()
+        clip, sample = source.read(position), turned(source.read(position), degrees, POINTS)
+        points_m = sample.points * sample.cube_m[:, None, None] + sample.centre_m[:, None]
+        tensors = (torch.from_numpy(values)[None].double() for values in (points_m, sample.intrinsics))
+        px = to_picture(project(*tensors, torch.tensor([sample.perspective]))[0].numpy(), sample.crop_from_picture)
+        column, row = np.moveaxis(np.rint(px).astype(int), -1, 0)
+        assert np.abs(px - np.rint(px)).max() < 0.01 and sample.usable.all()
+        np.testing.assert_allclose(clip.depth_tenth_mm[np.arange(4)[:, None], row, column] * 1e-4, points_m[..., 2], atol=1e-6)
 
 
 def test_a_left_hand_is_the_right_hand_in_the_mirror(source: DatasetClips) -> None:

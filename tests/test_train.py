@@ -202,7 +202,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_clips(tmp_path: Path, toys
 
 def test_training_stops_when_validation_no_longer_gains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors_mm = iter([5.0, 4.0, 4.5, 4.0, 3.0])
-    monkeypatch.setattr(train_module, "mean_joint_error_mm", lambda estimator, batches: next(errors_mm))
+    monkeypatch.setattr(train_module, "mean_joint_error_mm", lambda estimator, batches, joints: next(errors_mm))
     config = toy_config(run={"validate_every": 2, "checkpoint_every": 100, "patience": 2})
     result = train(config, tmp_path / "run")
     assert (result.stopped, result.steps, result.best_step, result.best_mm, result.validation_mm) == ("patience", 8, 4, 4.0, 4.0)
@@ -234,7 +234,7 @@ def test_damaged_state_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"model": {"name": "posenet"}}, "model.name = 'posenet': no such network; there are seqhand, toy"),
+        ({"model": {"name": "posenet"}}, "model.name = 'posenet': no such network; there are seqhand, handr2n2, srn, jgr_p2o, jar, toy"),
         ({"model": {"widht": 3}}, "unknown key model.widht; did you mean model.width"),
         ({"model": {"width": "wide"}}, "model.width = \"wide\""),
         ({"run": {"epochs": 3}}, "give steps or epochs, one of the two; got 20 and 3"),
