@@ -6,10 +6,12 @@ Labels go along with the crop as in `sample`. A frame with an empty cube has no 
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt16
 
+from seqgen.camera import CameraKind
 from seqgen.dataset.clip import LabelledClip
 from seqgen.errors import UserError
 from seqgen.estimators.crop import crop_from_picture, scale_and_turn
@@ -17,6 +19,14 @@ from seqgen.estimators.cube import FEWEST_POINTS, CubeConfig, Cubes, centre_of_m
 from seqgen.estimators.sample import Sample, flip_of_crop, labels_of
 
 Array = np.ndarray
+
+
+class Shown(NamedTuple):
+    """What a network sees of frames, arrays as in a `View`; with the map to the crop, mirrored for left hands, and the camera's turn in it."""
+
+    arrays: dict[str, Array]
+    crop_from_picture: Float[Array, "frames 3 3"]
+    turn: Float[Array, "frames 2 2"]
 
 
 def make_depth_sample(
@@ -36,21 +46,37 @@ def make_depth_sample(
     """
     depth, intrinsics = _needed(clip)
     cubes = find_cubes(clip, input) if cubes is None else cubes
-    crop = crop_from_picture(cube_squares(cubes, intrinsics, clip.camera_kind), input.size, turn_rad=turn_rad)
-    seen = flip_of_crop(input.size) @ crop if clip.side == "left" else crop
+    shown = show(depth, intrinsics, clip.camera_kind, cubes, input, left=clip.side == "left", turn_rad=turn_rad, rng=rng)
+    labels = labels_of(clip, shown.crop_from_picture, shown.turn, input.joints, hand=hand)
+    labels["joints_valid"] = labels["joints_valid"] & shown.arrays["usable"][:, None]
+    return Sample(key=clip.key, side=clip.side, **shown.arrays, **labels)
+
+
+def show(
+    depth_tenth_mm: UInt16[Array, "frames height width"],
+    intrinsics: Float[Array, "frames 3 3"],
+    kind: CameraKind,
+    cubes: Cubes,
+    input: CubeConfig,
+    *,
+    left: bool = False,
+    turn_rad: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Shown:
+    """The cubes of depth pictures as the network sees them, of left hands in the mirror."""
+    crop = crop_from_picture(cube_squares(cubes, intrinsics, kind), input.size, turn_rad=turn_rad)
+    seen = flip_of_crop(input.size) @ crop if left else crop
     _, turn = scale_and_turn(seen)
-    crops = depth_crop(depth, seen, cubes, input.size)
-    labels = labels_of(clip, seen, turn, input.joints, hand=hand)
     if input.kind == "points":
-        points, usable = _points(clip, cubes, turn, input, rng)
+        points, usable = _points(depth_tenth_mm, intrinsics, kind, cubes, turn, input, rng)
         shown = {"points": points}
     else:
+        crops = depth_crop(depth_tenth_mm, seen, cubes, input.size)
         usable = (np.abs(crops) < 1).sum((1, 2)) >= FEWEST_POINTS
         shown = {"depth": crops}
-    labels["joints_valid"] = labels["joints_valid"] & usable[:, None]
     centre = np.concatenate([np.einsum("tij,tj->ti", turn, cubes.centre_m[:, :2]), cubes.centre_m[:, 2:]], 1)
     place = {"centre_m": centre.astype(np.float32), "cube_m": cubes.edge_m.astype(np.float32), "usable": usable}
-    return Sample(key=clip.key, side=clip.side, **shown, **place, **labels)
+    return Shown({**shown, **place}, seen, turn)
 
 
 def find_cubes(clip: LabelledClip, input: CubeConfig) -> Cubes:
@@ -89,15 +115,19 @@ def _needed(clip: LabelledClip) -> tuple[Array, Float32[Array, "frames 3 3"]]:
 
 
 def _points(
-    clip: LabelledClip, cubes: Cubes, turn: Float[Array, "frames 2 2"], input: CubeConfig, rng: np.random.Generator | None
+    depth_tenth_mm: UInt16[Array, "frames height width"],
+    intrinsics: Float[Array, "frames 3 3"],
+    kind: CameraKind,
+    cubes: Cubes,
+    turn: Float[Array, "frames 2 2"],
+    input: CubeConfig,
+    rng: np.random.Generator | None,
 ) -> tuple[Float32[Array, "frames points 3"], Bool[Array, "frames"]]:
     """Points of every frame, and where there are enough; where there are not, all lie in the centre."""
     points = np.zeros((len(turn), input.num_points, 3), np.float32)
     usable = np.zeros(len(turn), bool)
     for frame, own_turn in enumerate(turn):
-        all_points = cloud(
-            clip.depth_tenth_mm[frame], clip.intrinsics[frame].astype(float), clip.camera_kind, cubes.centre_m[frame], float(cubes.edge_m[frame]), own_turn
-        )
+        all_points = cloud(depth_tenth_mm[frame], intrinsics[frame].astype(float), kind, cubes.centre_m[frame], float(cubes.edge_m[frame]), own_turn)
         usable[frame] = len(all_points) >= FEWEST_POINTS
         if usable[frame]:
             drawing = np.random.default_rng(0) if rng is None else rng
