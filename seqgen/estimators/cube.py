@@ -131,24 +131,39 @@ def centre_of_mass(
     edge_m: float,
     box_px: Float[Array, "4"] | None = None,
 ) -> Float[Array, "3"] | None:
-    """The mean of the points in a cube that is moved to it, beginning with all within an edge's length behind the nearest. Metres; None where there is nothing.
+    """`mass_of_points` of a depth picture, or of what a box (x0, y0, x1, y1) shows of it."""
+    return mass_of_points(picture_points(depth_tenth_mm, intrinsics, kind, box_px), edge_m)
 
-    `box_px`: x0, y0, x1, y1, what to look at; None: the whole picture.
-    """
-    region = depth_tenth_mm
-    corner = np.zeros(2)
+
+def picture_points(
+    depth_tenth_mm: UInt16[Array, "height width"], intrinsics: Float[Array, "3 3"], kind: CameraKind, box_px: Float[Array, "4"] | None = None
+) -> Float[Array, "points 3"]:
+    """All points of a depth picture, or of what a box shows of it; metres, camera frame."""
+    region, corner = depth_tenth_mm, np.zeros(2)
     if box_px is not None and (box_px[2:] > box_px[:2]).all():
         low, high = np.floor(np.maximum(box_px[:2], 0)).astype(int), np.ceil(np.maximum(box_px[2:], 0)).astype(int) + 1
         region, corner = depth_tenth_mm[low[1] : high[1], low[0] : high[0]], low
     y, x = np.nonzero(region)
-    if len(x) < FEWEST_POINTS:
-        return None
-    points = unprojected(np.stack([x, y], 1) + corner, region[y, x] * DEPTH_UNIT_M, intrinsics, kind)
-    nearest = np.quantile(points[:, 2], NEAREST_SHARE)
-    chosen = points[(points[:, 2] >= nearest) & (points[:, 2] <= nearest + edge_m)]
+    return unprojected(np.stack([x, y], 1) + corner, region[y, x] * DEPTH_UNIT_M, intrinsics, kind)
+
+
+def nearest_slab(points_m: Float[Array, "points 3"], edge_m: float) -> Float[Array, "slab 3"]:
+    """What lies within an edge's length behind the nearest points, but for the very nearest, which may be noise."""
+    if len(points_m) == 0:
+        return points_m
+    nearest = np.quantile(points_m[:, 2], NEAREST_SHARE)
+    return points_m[(points_m[:, 2] >= nearest) & (points_m[:, 2] <= nearest + edge_m)]
+
+
+def mass_of_points(points_m: Float[Array, "points 3"], edge_m: float, start_m: Float[Array, "3"] | None = None) -> Float[Array, "3"] | None:
+    """The mean of the points in a cube that is moved to it, beginning with the cube about `start_m`, or with `nearest_slab`. None where there is too little."""
+    chosen = nearest_slab(points_m, edge_m) if start_m is None else _within(points_m, start_m, edge_m)
     for _ in range(ROUNDS):
-        centre = chosen.mean(0)
-        chosen = points[(np.abs(points - centre) <= edge_m / 2).all(1)]
         if len(chosen) < FEWEST_POINTS:
             return None
-    return chosen.mean(0)
+        chosen = _within(points_m, chosen.mean(0), edge_m)
+    return chosen.mean(0) if len(chosen) >= FEWEST_POINTS else None
+
+
+def _within(points_m: Float[Array, "points 3"], centre_m: Float[Array, "3"], edge_m: float) -> Float[Array, "inside 3"]:
+    return points_m[(np.abs(points_m - centre_m) <= edge_m / 2).all(1)]

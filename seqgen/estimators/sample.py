@@ -124,7 +124,7 @@ def _joints(clip: LabelledClip, root: int, crop: Float[Array, "frames 3 3"], tur
     joints_m = _turned(_finite(clip.joints_m), turn)
     joints_px = to_crop(_finite(clip.joints_px), crop)
     root_m = joints_m[:, root : root + 1]
-    intrinsics = np.zeros((len(turn), 3, 3)) if clip.intrinsics is None else crop @ clip.intrinsics.astype(float) @ np.swapaxes(_about_z(turn), 1, 2)
+    intrinsics = np.zeros((len(turn), 3, 3)) if clip.intrinsics is None else crop @ clip.intrinsics.astype(float) @ np.swapaxes(about_z(turn), 1, 2)
     return {
         "joints_m": (joints_m - root_m).astype(np.float32),
         "root_m": root_m[:, 0].astype(np.float32),
@@ -149,15 +149,15 @@ def _hand(clip: LabelledClip, turn: Float[Array, "frames 2 2"], targets: JointTa
     vertices = None if clip.vertices_m is None else _turned(clip.vertices_m.astype(float) - root_m, turn).astype(np.float32)
     if clip.pose is None or clip.betas is None:
         return {"pose": np.zeros((frames, 16, 3), np.float32), "betas": np.zeros(10, np.float32), "has_pose": False, "vertices_m": vertices}
-    about_z = _about_z(turn @ MIRROR if left else turn)  # its parameters are the mirrored hand's already
+    spin = about_z(turn @ MIRROR if left else turn)  # its parameters are the mirrored hand's already
     pose = clip.pose.copy()
-    if not np.array_equal(about_z, np.broadcast_to(np.eye(3), about_z.shape)):
-        pose[:, 0] = axis_angle_from_matrix(about_z @ matrix_from_axis_angle(clip.pose[:, 0]))
+    if not np.array_equal(spin, np.broadcast_to(np.eye(3), spin.shape)):
+        pose[:, 0] = axis_angle_from_matrix(spin @ matrix_from_axis_angle(clip.pose[:, 0]))
     return {"pose": pose, "betas": clip.betas, "has_pose": True, "vertices_m": vertices}
 
 
-def _about_z(turn: Float[Array, "frames 2 2"]) -> Float[Array, "frames 3 3"]:
-    """The same in the camera frame, leaving z."""
+def about_z(turn: Float[Array, "frames 2 2"]) -> Float[Array, "frames 3 3"]:
+    """The same turn in the camera frame, leaving z."""
     matrix = np.zeros((len(turn), 3, 3))
     matrix[:, :2, :2], matrix[:, 2, 2] = turn, 1
     return matrix
