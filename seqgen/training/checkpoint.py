@@ -114,7 +114,7 @@ def load_training(folder: Path, estimator: nn.Module, optimiser: torch.optim.Opt
 
 def _optimiser_tensors(estimator: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     states = {name: optimiser.state.get(parameter, {}) for name, parameter in estimator.named_parameters()}
-    return {f"{kind}/{name}": tensor for name, state in states.items() for kind, tensor in state.items()}
+    return {f"{kind}/{name}": tensor for name, state in states.items() for kind, tensor in state.items() if tensor is not None}
 
 
 def write_result(out: Path, result: TrainResult) -> None:
