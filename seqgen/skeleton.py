@@ -57,7 +57,7 @@ class JointSet:
         """Where in this set each canonical joint stands, or the joint that it is mostly made of."""
         return np.argmax(self.matrix, 0)
 
-    def from_canonical(self, joints: Float[Array, "*batch 21 3"]) -> Float[Array, "*batch joints 3"]:
+    def from_canonical(self, joints: Float[Array, "*batch 21 axes"]) -> Float[Array, "*batch joints axes"]:
         """This set's joints of the canonical 21."""
         return np.einsum("jc,...ci->...ji", self.matrix, joints)
 

@@ -13,6 +13,7 @@ from seqgen.dataset.clip import LabelledClip
 from seqgen.estimators.checkpoint import LoadedEstimator
 from seqgen.estimators.crop import InputConfig
 from seqgen.estimators.estimator import Prediction
+from seqgen.estimators.view import View
 from seqgen.prediction.video import VideoWriter
 from tests.sequences import make_sequence
 
@@ -25,16 +26,16 @@ SCALE = float(24 / (2 * np.abs(JOINTS_M[:, :2]).max() + 2 * FLESH_M))  # and hal
 class Pointer(torch.nn.Module):
     """A toy estimator: the wrist is where the crop's green is, the other joints lie about it at SCALE px/m; betas[0] counts the frames since the state was None."""
 
-    def step(self, rgb: torch.Tensor, state: int | None) -> tuple[Prediction, int]:
-        light = rgb[:, 1].double()
-        ticks = torch.arange(rgb.shape[-1], dtype=torch.float64)
+    def step(self, view: View, state: int | None) -> tuple[Prediction, int]:
+        light = view.rgb[:, 0, 1].double()
+        ticks = torch.arange(view.rgb.shape[-1], dtype=torch.float64)
         total = light.sum().clamp(min=1)
         wrist = torch.stack([(light.sum(1) * ticks).sum(), (light.sum(2) * ticks).sum()]).div(total).float()
         seen = 1 if state is None else state + 1
         joints_m = torch.from_numpy(JOINTS_M)[None, None]
         betas = torch.zeros(1, 1, 10).index_fill_(2, torch.tensor(0), seen)
         weak = torch.cat([torch.tensor([SCALE]), wrist])[None, None]
-        return Prediction(joints_m, SCALE * joints_m[..., :2] + wrist, torch.zeros(1, 1, 16, 3), betas, weak), seen
+        return Prediction(joints_m, SCALE * joints_m[..., :2] + wrist, pose=torch.zeros(1, 1, 16, 3), betas=betas, weak_perspective=weak), seen
 
 
 LOADED = LoadedEstimator(Pointer(), InputConfig(size=48, crop="box", margin=2.0), {})

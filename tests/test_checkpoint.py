@@ -123,7 +123,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, toy: Path) -> None:
     [
         (lambda record: record.update(format="other"), "not a checkpoint of seqgen"),
         (lambda record: record.update(version=99), "has version 99 of the format, this seqgen reads 1"),
-        (lambda record: record.update(estimator="posenet"), "of the network 'posenet', which this seqgen does not have; it has seqhand, toy"),
+        (lambda record: record.update(estimator="posenet"), "of the network 'posenet', which this seqgen does not have; it has seqhand, handr2n2, srn, jgr_p2o, jar, toy"),
         (lambda record: record.pop("input"), "damaged .input is not there"),
         (lambda record: record["config"].update(colour=3), "config: unknown key colour"),
         (lambda record: record["config"].update(width=9), r"does not fit this network: encoder.1.bias is \[8\] there, \[9\] here"),

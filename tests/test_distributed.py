@@ -35,7 +35,7 @@ def _threads() -> Iterator[None]:
 @pytest.fixture
 def _toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     know_toy()
-    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None: ToyClips())
+    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None, pictures=(): ToyClips())
     yield
     del ESTIMATORS["toy"]
 
@@ -45,7 +45,7 @@ def rank_of_two(rank: int, meeting: str, jobs: list[tuple[str, dict[str, Any], i
     know_toy()
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     for out, config, broken in jobs:
-        sources.open_clips = lambda path, *, split=None, broken=broken: ToyClips(broken=broken)
+        sources.open_clips = lambda path, *, split=None, pictures=(), broken=broken: ToyClips(broken=broken)
         try:
             teach(train_config(config, where="test"), Path(out), group=Group(rank, 2))
         except UserError as error:

@@ -29,7 +29,7 @@ def _toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The toy network; folders of made-up clips, "stills" with one frame each."""
     know_toy()
     threads = torch.get_num_threads()
-    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None: ToyClips(Path(path).name, frames=1 if "stills" in str(path) else 3))
+    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None, pictures=(): ToyClips(Path(path).name, frames=1 if "stills" in str(path) else 3))
     yield
     torch.set_num_threads(threads)
     del ESTIMATORS["toy"]

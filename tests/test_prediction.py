@@ -12,8 +12,9 @@ from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator, new_estimator
 from seqgen.estimators.crop import InputConfig, to_picture
 from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.sample import batch_of
+from seqgen.estimators.feed import batch_of
 from seqgen.estimators.seqhand import SeqHandConfig
+from seqgen.estimators.view import View
 from seqgen.pipeline.process import one_thread
 from seqgen.prediction.boxes import Following, Track, follow_joints
 from seqgen.prediction.frames import ClipFrames, Frame
@@ -103,8 +104,8 @@ def test_a_hand_is_found_followed_and_lost() -> None:
 class TooLarge(Pointer):
     """Says every hand is 1.5 times as large as it is shown."""
 
-    def step(self, rgb: torch.Tensor, state: int | None) -> tuple[Prediction, int]:
-        said, state = super().step(rgb, state)
+    def step(self, view: View, state: int | None) -> tuple[Prediction, int]:
+        said, state = super().step(view, state)
         wrist = said.joints_px[..., :1, :]
         return Prediction(said.joints_m, wrist + 1.5 * (said.joints_px - wrist)), state
 
@@ -138,8 +139,8 @@ def test_joints_that_are_no_hand_are_not_followed() -> None:
 
 def test_joints_that_are_not_finite_are_the_checkpoints_fault() -> None:
     class Broken(Pointer):
-        def step(self, rgb: torch.Tensor, state: int | None) -> tuple[Prediction, int]:
-            said, state = super().step(rgb, state)
+        def step(self, view: View, state: int | None) -> tuple[Prediction, int]:
+            said, state = super().step(view, state)
             return Prediction(said.joints_m * np.nan, said.joints_px), state
 
     with pytest.raises(UserError, match="frame a: the checkpoint's joints are not finite"):

@@ -68,6 +68,7 @@ def test_numbers_of_known_errors(truth: Evaluation):
         "frames": 60,
         "joints": 1260,
         "frames_without_joints": 0,
+        "frames_not_usable": 0,
         "frames_without_root": 0,
         "frames_too_few_to_align": 0,
     }

@@ -18,7 +18,9 @@ from seqgen.dataset.mirror import mirrored
 from seqgen.dataset.sequence import is_hand
 from seqgen.estimators.batch import Batch
 from seqgen.estimators.crop import InputConfig, crop_from_picture, to_picture
-from seqgen.estimators.sample import batch_of, batches_of, collate, make_sample, normalised, runs_of_one_length, to_device
+from seqgen.estimators.feed import batch_of, batches_of, runs_of_one_length
+from seqgen.estimators.sample import collate, make_sample, normalised
+from seqgen.estimators.view import to_device
 from seqgen.hand.layer import HandLayer
 from seqgen.pipeline.run import generate_dataset
 from seqgen.skeleton import PART_OCCLUDER

@@ -19,8 +19,8 @@ from seqgen.estimators.batch import Batch
 from seqgen.estimators.cost import network_cost, num_parameters
 from seqgen.estimators.crop import InputConfig
 from seqgen.estimators.estimator import Estimator
+from seqgen.estimators.feed import batch_of
 from seqgen.estimators.parametric_hand import ComponentHandLayer, ParametricHand
-from seqgen.estimators.sample import batch_of
 from seqgen.estimators.seqhand import SeqHand, SeqHandConfig
 from seqgen.estimators.seqhand_network import SeqHandNetwork
 from seqgen.hand import load_hand
@@ -89,8 +89,12 @@ def made_up_batch(layer, *, clips=2, frames=5, size=64, components=10, seed=0):
         has_mask=torch.ones(clips, dtype=torch.bool),
         vertices_m=None,
         has_vertices=torch.zeros(clips, dtype=torch.bool),
+        centre_m=torch.zeros(*shape, 3),
+        cube_m=torch.zeros(shape),
+        usable=torch.ones(shape, dtype=torch.bool),
         crop_from_picture=torch.eye(3).expand(*shape, 3, 3).contiguous(),
         intrinsics=torch.zeros(*shape, 3, 3),
+        perspective=torch.ones(clips, dtype=torch.bool),
     )
 
 
@@ -148,7 +152,7 @@ def test_frame_by_frame_equals_the_whole_clip(layer, temporal):
     with torch.no_grad():
         whole, state = model.prediction(model(batch)), None
         for frame in range(5):
-            now, state = model.step(batch.rgb[:, frame], state)
+            now, state = model.step(batch.frame(frame), state)
             assert_same_prediction(now, whole, frame)
 
 
@@ -156,8 +160,8 @@ def test_frame_by_frame_equals_the_whole_clip(layer, temporal):
 def test_only_the_frame_by_frame_network_forgets(layer, temporal):
     model, batch = make(layer, temporal).eval(), made_up_batch(layer)
     with torch.no_grad():
-        _, state = model.step(batch.rgb[:, 0], None)
-        fresh, remembering = model.step(batch.rgb[:, 1], None)[0], model.step(batch.rgb[:, 1], state)[0]
+        _, state = model.step(batch.frame(0), None)
+        fresh, remembering = model.step(batch.frame(1), None)[0], model.step(batch.frame(1), state)[0]
     apart_m = (fresh.joints_m - remembering.joints_m).abs().max()
     assert apart_m == 0 if temporal == "none" else apart_m > 1e-4
 

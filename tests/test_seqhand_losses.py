@@ -78,6 +78,10 @@ def labels_of(output: HandOutput, *, clips: int = CLIPS, **changes) -> Batch:
         "has_mask": torch.ones(clips, dtype=torch.bool),
         "vertices_m": split(output.vertices_m()),
         "has_vertices": torch.ones(clips, dtype=torch.bool),
+        "centre_m": torch.zeros(clips, frames, 3),
+        "cube_m": torch.zeros(clips, frames),
+        "usable": torch.ones(clips, frames, dtype=torch.bool),
+        "perspective": torch.ones(clips, dtype=torch.bool),
         "crop_from_picture": torch.eye(3).expand(clips, frames, 3, 3),
         "intrinsics": torch.zeros(clips, frames, 3, 3),
     }

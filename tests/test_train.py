@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from toys import Toy, ToyClips, ToyConfig, know_toy, toy_config
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import load_estimator, new_estimator, read_record
-from seqgen.estimators.sample import batch_of
+from seqgen.estimators.feed import batch_of
 from seqgen.training import sources
 from seqgen.training import train as train_module
 from seqgen.training.checkpoint import first_difference
@@ -37,7 +37,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ToyClips]]:
     know_toy()
     threads = torch.get_num_threads()
     there = {"train": ToyClips(), "val": ToyClips("toys for validation", count=5)}
-    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None: there[split])
+    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None, pictures=(): there[split])
     yield there
     torch.set_num_threads(threads)
     del ESTIMATORS["toy"]
@@ -177,7 +177,7 @@ def test_other_data_under_the_same_name_is_noticed(tmp_path: Path, toys: dict[st
 
 
 def test_clips_of_several_data_sets_are_named_with_their_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None: ToyClips(path, broken=7 if path == "second" else None))
+    monkeypatch.setattr(sources, "open_clips", lambda path, *, split=None, pictures=(): ToyClips(path, broken=7 if path == "second" else None))
     with pytest.raises(UserError, match=r"second/00000007"):
         train(toy_config(run={"steps": 6}, data={"train": ["first", "second"], "validation_clips": 0}), tmp_path / "run")
 
@@ -202,7 +202,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_clips(tmp_path: Path, toys
 
 def test_training_stops_when_validation_no_longer_gains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors_mm = iter([5.0, 4.0, 4.5, 4.0, 3.0])
-    monkeypatch.setattr(train_module, "mean_joint_error_mm", lambda estimator, batches: next(errors_mm))
+    monkeypatch.setattr(train_module, "mean_joint_error_mm", lambda estimator, batches, joints: next(errors_mm))
     config = toy_config(run={"validate_every": 2, "checkpoint_every": 100, "patience": 2})
     result = train(config, tmp_path / "run")
     assert (result.stopped, result.steps, result.best_step, result.best_mm, result.validation_mm) == ("patience", 8, 4, 4.0, 4.0)
@@ -234,7 +234,7 @@ def test_damaged_state_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"model": {"name": "posenet"}}, "model.name = 'posenet': no such network; there are seqhand, toy"),
+        ({"model": {"name": "posenet"}}, "model.name = 'posenet': no such network; there are seqhand, handr2n2, srn, jgr_p2o, jar, toy"),
         ({"model": {"widht": 3}}, "unknown key model.widht; did you mean model.width"),
         ({"model": {"width": "wide"}}, "model.width = \"wide\""),
         ({"run": {"epochs": 3}}, "give steps or epochs, one of the two; got 20 and 3"),
@@ -257,7 +257,7 @@ def test_what_cannot_be_frozen_is_one_line(tmp_path: Path, names: list[str], wor
 
 
 def test_no_clips_for_validation_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_clips(path: str, *, split: str | None = None) -> ToyClips:
+    def open_clips(path: str, *, split: str | None = None, pictures: Sequence[str] = ()) -> ToyClips:
         if split == "val":
             raise UserError("it has train, test")
         return ToyClips()

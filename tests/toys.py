@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from torch import Tensor, nn
 
 from seqgen.config import Section
@@ -16,6 +16,7 @@ from seqgen.estimators import ESTIMATORS, EstimatorKind
 from seqgen.estimators.batch import Batch
 from seqgen.estimators.estimator import Prediction
 from seqgen.estimators.sample import normalised
+from seqgen.estimators.view import View
 from seqgen.training.config import TrainConfig, train_config
 
 
@@ -55,7 +56,7 @@ class Toy(nn.Module):
     def prediction(self, output: Float32[Tensor, "batch frames 21 3"]) -> Prediction:
         return Prediction(joints_m=output, joints_px=output[..., :2])
 
-    def step(self, rgb: UInt8[Tensor, "batch 3 size size"], state: Any) -> tuple[Prediction, Any]:
+    def step(self, view: View, state: Any) -> tuple[Prediction, Any]:
         raise NotImplementedError
 
     def load_backbone(self, path: Path) -> None:

@@ -5,6 +5,7 @@
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqgen.benchmarks.first_contact import check_labels, check_pictures
@@ -12,7 +13,7 @@ from seqgen.benchmarks.folder import LABELS_FILE, LabelledFolder
 from seqgen.benchmarks.freihand import Freihand
 from seqgen.benchmarks.stb import Stb, looks_like_stb
 from seqgen.benchmarks.stills import Stills
-from seqgen.dataset.clip import ClipSource
+from seqgen.dataset.clip import ClipSource, PictureKind
 from seqgen.errors import UserError
 
 __all__ = ["Freihand", "LabelledFolder", "Stb", "Stills", "check_labels", "check_pictures", "open_clips"]
@@ -27,9 +28,10 @@ LOOKED_FOR = {
 }
 
 
-def open_clips(path: str | Path, *, split: str | None = None) -> ClipSource:
+def open_clips(path: str | Path, *, split: str | None = None, pictures: Sequence[PictureKind] = ("rgb", "mask")) -> ClipSource:
     """The clips of a folder, whatever data set it holds, after a first look at labels and pictures (not of our own data sets, which are checked as they are made).
 
+    `pictures`: what to read of each frame; others' data sets give what they have, and are refused (UserError) where colours are not enough.
     `split`: "train", "val" or "test" where the data set has it. Without one: all of a data set of seqgen or a labelled folder, else what is for training.
     """
     path = Path(path)
@@ -39,8 +41,10 @@ def open_clips(path: str | Path, *, split: str | None = None) -> ClipSource:
         from seqgen.dataset import open_dataset
         from seqgen.dataset.clips import DatasetClips
 
-        return DatasetClips(open_dataset(path, split))
+        return DatasetClips(open_dataset(path, split), pictures=pictures)
     source = _open_benchmark(path, split)
+    if {"depth", "depth_sensor"} & set(pictures):
+        raise UserError(f"{path}: has colours only, and this network sees depth; give a data set of seqgen")
     log.info("%s", source.verdict)
     log.info("%s", check_pictures(source))
     return source

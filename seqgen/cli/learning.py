@@ -8,6 +8,7 @@ from typing import Any
 from seqgen.config import field_table, find_config, overlay, parse_overrides, read_toml, shipped_configs
 from seqgen.errors import UserError
 
+DEPTH_UNITS = {"1mm": 1e-3, "0.1mm": 1e-4}
 ALIASES = {"train_workers": "run.train_workers", "data": "data.train", "freeze": "run.freeze"}
 
 
@@ -35,6 +36,9 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("--stills", action="store_true", help="the images have nothing to do with one another")
     predict.add_argument("--fps", type=float, help="of images: how many there are a second; of a video: how many to take")
     predict.add_argument("--split", help="of a data set (default: all of our own, of others what is for training)")
+    predict.add_argument("--depth-unit", choices=list(DEPTH_UNITS), help="of depth pictures: what one count is (default: 1mm)")
+    predict.add_argument("--intrinsics", metavar="FX,FY,CX,CY", help="of depth pictures: their camera, pixels")
+    predict.add_argument("--center", default="auto", help="of a network of depth: auto, or a JSON file {name: [x, y, z]} in metres")
     predict.add_argument("--no-overlays", action="store_true", help="predictions.json alone")
     predict.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     predict.add_argument("--mano-dir", type=Path, help="folder of your MANO files, for a network with the mano hand")
@@ -116,6 +120,7 @@ def evaluate_command(known: argparse.Namespace) -> int:
     """`seqgen evaluate`: the report of a checkpoint on a data set."""
     from seqgen.benchmarks import open_clips
     from seqgen.estimators.checkpoint import load_estimator
+    from seqgen.estimators.feed import pictures_of
     from seqgen.evaluation.evaluate import evaluate
     from seqgen.evaluation.report import write_report
     from seqgen.prediction.run import check_output
@@ -126,14 +131,15 @@ def evaluate_command(known: argparse.Namespace) -> int:
     out = known.out or Path("outputs/evaluate") / known.dataset.resolve().name
     check_output(out)
     split = _split_of(known.dataset, known.split)
-    source = open_clips(known.dataset, split=split)
+    loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
+    source = open_clips(known.dataset, split=split, pictures=pictures_of(loaded.input))
     about = {"checkpoint": str(known.checkpoint), "data": str(known.dataset), "split": split, "labels": getattr(source, "verdict", None)}
     print(about["labels"] or f"{known.dataset}: {len(source)} clips")
-    loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
     evaluation = evaluate(loaded.estimator, loaded.input, source, batch=known.batch, device=known.device, say=print)
     report = write_report(evaluation, out, about=about)
     error_mm = report["mean_joint_error_mm"]
-    said = "no frame has a wrist to measure from" if error_mm is None else f"{error_mm:.2f} mm mean joint error, root-relative"
+    measured = "in space" if report["measured"] == "absolute" else "root-relative"
+    said = "no frame has a root to measure from" if error_mm is None else f"{error_mm:.2f} mm mean joint error, {measured}"
     print(f"{said}; {out / 'report.md'}, report.json, curves.svg")
     return 0
 
@@ -152,10 +158,14 @@ def predict_command(known: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from seqgen.estimators.checkpoint import load_estimator
+    from seqgen.estimators.cube import CubeConfig
     from seqgen.prediction.run import predict_into
 
     _check_device(known.device)
     loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
+    if isinstance(loaded.input, CubeConfig):
+        return _predict_depth(known, loaded)
+    _refuse(known, {"depth_unit": None, "intrinsics": None, "center": "auto"}, f"the network {loaded.estimator.name} sees pictures, not depth")
     box = known.box if known.box in ("auto", "picture") else Path(known.box)
     choices = {"side": known.side, "stills": known.stills, "fps": known.fps, "split": known.split, "overlays": not known.no_overlays}
     with Progress(disable=not sys.stderr.isatty()) as bar:
@@ -163,6 +173,32 @@ def predict_command(known: argparse.Namespace) -> int:
         frames = predict_into(loaded, known.input, known.out, box=box, report=lambda done, total: bar.update(task, completed=done, total=total), **choices)
     print(f"{known.out / 'predictions.json'}: {frames} frames")
     return 0
+
+
+def _predict_depth(known: argparse.Namespace, loaded: Any) -> int:
+    """`seqgen predict` of a network of depth."""
+    from rich.progress import Progress
+
+    from seqgen.prediction.depth_frames import parse_intrinsics
+    from seqgen.prediction.depth_run import predict_depth_into
+
+    _refuse(known, {"box": "auto", "stills": False, "fps": None}, f"the network {loaded.estimator.name} sees depth, not pictures")
+    camera = {"intrinsics": known.intrinsics and parse_intrinsics(known.intrinsics), "unit_m": DEPTH_UNITS[known.depth_unit or "1mm"]}
+    center = None if known.center == "auto" else Path(known.center)
+    choices = {"center": center, "side": known.side, "split": known.split, "overlays": not known.no_overlays, **camera}
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("frames", total=None)
+        tell = {"report": lambda done, total: bar.update(task, completed=done, total=total), "warn": lambda text: print(text, file=sys.stderr)}
+        frames, skipped = predict_depth_into(loaded, known.input, known.out, **choices, **tell)
+    print(f"{known.out / 'predictions.json'}: {frames} frames{f', {skipped} of them skipped' if skipped else ''}")
+    return 0
+
+
+def _refuse(known: argparse.Namespace, defaults: dict[str, Any], why: str) -> None:
+    """A UserError for an option that means nothing here."""
+    for name, default in defaults.items():
+        if getattr(known, name) != default:
+            raise UserError(f"predict: --{name.replace('_', '-')}: {why}; leave it out")
 
 
 def reproduce_command(known: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ A still is a clip of one frame. What a source does not know is None. Plain array
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
@@ -14,13 +14,18 @@ from seqgen.camera import CameraKind
 
 Array = np.ndarray
 
+PictureKind = Literal["rgb", "mask", "depth", "depth_sensor"]  # what a source can be asked to read of each frame; of the two depths one
+
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """What is known of a clip of one hand. Joints: the canonical 21; camera frame: OpenCV, metres; pixels: of these pictures.
+    """What is known of a clip of one hand. Camera frame: OpenCV, metres; pixels: of these pictures. There are colours or depth, or both, of one size.
+
+    Joints: those of the joint set called `joint_set` (`seqgen.joint_targets`), as a rule the canonical 21.
 
     `pose` and `betas` are MANO-type parameters of a right hand, or of the mirror image where `side` is left, relative to the template of the hand called `hand`
     ("open", "mano"; "" where there are none). `vertices_m` are of that hand's surface. `joints_valid` is false where a source has no such joint.
+    `depth_tenth_mm`: of a depth camera's pictures, 0 = nothing: as it truly is or as a sensor saw it, whichever the source was asked for.
     `intrinsics`: as in `seqgen.camera` for its `camera_kind`, but any upper-left 2 x 2 block. `mask`: the hand that is seen; `occluder`: things in the way, which may
     hide more of it.
     """
@@ -29,10 +34,10 @@ class LabelledClip:
     source: str
     side: str
     fps: float
-    rgb: UInt8[Array, "frames height width 3"]
-    joints_m: Float32[Array, "frames 21 3"]
-    joints_px: Float32[Array, "frames 21 2"]
-    joints_valid: Bool[Array, "frames 21"]
+    rgb: UInt8[Array, "frames height width 3"] | None
+    joints_m: Float32[Array, "frames joints 3"]
+    joints_px: Float32[Array, "frames joints 2"]
+    joints_valid: Bool[Array, "frames joints"]
     box_px: Float32[Array, "frames 4"]
     camera_kind: CameraKind
     intrinsics: Float32[Array, "frames 3 3"] | None = None
@@ -43,6 +48,14 @@ class LabelledClip:
     mask: Bool[Array, "frames height width"] | None = None
     occluder: Bool[Array, "frames height width"] | None = None
     depth_tenth_mm: UInt16[Array, "frames height width"] | None = None
+    joint_set: str = "canonical"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures, pixels."""
+        pictures = self.depth_tenth_mm if self.rgb is None else self.rgb
+        assert pictures is not None, f"clip {self.key} has neither colours nor depth"
+        return pictures.shape[2], pictures.shape[1]
 
 
 @runtime_checkable

@@ -4,13 +4,13 @@ A member costs its decoding: of a frame of 112 px, rgb takes 0.08 ms, parts 0.05
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from seqgen.dataset import Dataset
-from seqgen.dataset.clip import LabelledClip
+from seqgen.dataset.clip import LabelledClip, PictureKind
 from seqgen.dataset.encoding import decode_labels, decode_meta, decode_pictures
 from seqgen.dataset.manifest import SHARD_FOLDER
 from seqgen.dataset.sequence import is_hand
@@ -20,8 +20,9 @@ from seqgen.skeleton import PART_OCCLUDER
 
 Array = np.ndarray
 
-MEMBERS = {"rgb": "rgb.jpg", "mask": "parts.png", "depth": "depth.png"}
-NAMES = {"rgb": "RGB", "mask": "part labels", "depth": "depth"}
+MEMBERS = {"rgb": "rgb.jpg", "mask": "parts.png", "depth": "depth.png", "depth_sensor": "depth_sensor.png"}
+NAMES = {"rgb": "RGB", "mask": "part labels", "depth": "depth", "depth_sensor": "sensor depth"}
+REMEDIES = {"depth_sensor": "generate it with a depth camera, --sensor.depth sr300 for example"}
 ARRAYS = ("joints_m", "joints_px", "pose", "betas", "intrinsics", "box_px")
 FLESH = 0.07  # of the longer edge of the joints' box: what a hand's box has beyond it on each side (0.066 on average over 600 frames), where no box was stored
 
@@ -30,11 +31,13 @@ class DatasetClips:
     """A `ClipSource` over a data set, or over the split of it that was opened. Holds no open files and only names and places, so it is cheap to send
     to other processes: the places of all clips are looked up before, once, not in each of them."""
 
-    def __init__(self, dataset: Dataset, *, pictures: Sequence[Literal["rgb", "mask", "depth"]] = ("rgb", "mask")) -> None:
-        """`pictures`: what to read of each frame. UserError when the data set has no such files."""
+    def __init__(self, dataset: Dataset, *, pictures: Sequence[PictureKind] = ("rgb", "mask")) -> None:
+        """`pictures`: what to read of each frame, colours or one kind of depth at least. UserError when the data set has no such files."""
+        if "rgb" not in pictures and not {"depth", "depth_sensor"} & set(pictures):
+            raise ValueError(f"a clip needs colours or depth, not only {tuple(pictures)}")
         self.name = dataset.directory.name
         self.directory = dataset.directory
-        self.pictures = tuple(dict.fromkeys(("rgb", *pictures)))
+        self.pictures = tuple(dict.fromkeys(pictures))
         self._keys = [row.key for row in dataset.rows]
         self._shards = [row.shard for row in dataset.rows]
         self._frames = dataset.manifest.counts["frames"] // dataset.manifest.counts["sequences"]
@@ -84,14 +87,15 @@ class DatasetClips:
             camera_kind=meta["camera"]["kind"],
             hand=meta["hand"]["kind"],
             **chosen,
-            **self._decode_pictures(key, members, meta, frames),
+            **{"rgb": None, **self._decode_pictures(key, members, meta, frames)},
         )
 
     def _decode_pictures(self, key: str, members: dict[str, bytes], meta: dict[str, Any], frames: Sequence[int]) -> dict[str, Array]:
         pictures = {picture: decode_pictures(key, MEMBERS[picture], members, meta, frames) for picture in self.pictures}
         parts = pictures.pop("mask", None)
         masks = {} if parts is None else {"mask": is_hand(parts), "occluder": parts == PART_OCCLUDER}
-        return {{"rgb": "rgb", "depth": "depth_tenth_mm"}[picture]: array for picture, array in pictures.items()} | masks
+        fields = {"rgb": "rgb", "depth": "depth_tenth_mm", "depth_sensor": "depth_tenth_mm"}
+        return {fields[picture]: array for picture, array in pictures.items()} | masks
 
     def _check_members(self) -> None:
         """One data set has one set of members, so its first clip tells."""
@@ -101,7 +105,7 @@ class DatasetClips:
         for picture in self.pictures:
             if MEMBERS[picture] not in there:
                 missing = f"{self.directory}: a data set without {NAMES[picture]}: its shards hold no .{MEMBERS[picture]} files"
-                raise UserError(f"{missing}; give one as `seqgen generate` writes it")
+                raise UserError(f"{missing}; {REMEDIES.get(picture, 'give one as `seqgen generate` writes it')}")
 
     def _spans_of(self, shard: str) -> dict[str, tuple[int, int]]:
         if shard not in self._spans:

@@ -5,16 +5,27 @@ from typing import NamedTuple
 from torch import nn
 
 from seqgen.config import Section
+from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.cube import CubeConfig
+from seqgen.estimators.handr2n2 import HandR2N2, HandR2N2Config, HandR2N2Input
+from seqgen.estimators.jar import Jar, JarConfig, JarInput
+from seqgen.estimators.jgr_p2o import JgrP2o, JgrP2oConfig, JgrP2oInput
 from seqgen.estimators.seqhand import SeqHand, SeqHandConfig
+from seqgen.estimators.srn import Srn, SrnConfig, SrnInput
 
 
 class EstimatorKind(NamedTuple):
-    """What a name stands for: the config, and the module made from it and a hand's layer."""
+    """What a name stands for: the config, the module made from it and a hand's layer, and what the module is shown."""
 
     config: type[Section]
     estimator: type[nn.Module]
+    input: type[InputConfig] | type[CubeConfig] = InputConfig
 
 
 ESTIMATORS: dict[str, EstimatorKind] = {
     "seqhand": EstimatorKind(SeqHandConfig, SeqHand),
+    "handr2n2": EstimatorKind(HandR2N2Config, HandR2N2, HandR2N2Input),
+    "srn": EstimatorKind(SrnConfig, Srn, SrnInput),
+    "jgr_p2o": EstimatorKind(JgrP2oConfig, JgrP2o, JgrP2oInput),
+    "jar": EstimatorKind(JarConfig, Jar, JarInput),
 }

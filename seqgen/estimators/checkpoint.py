@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from seqgen.config import Section, build
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
-from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.feed import Input
 from seqgen.estimators.parametric_hand import ComponentHandLayer
 from seqgen.files import arrays_digest, file_digest, written_aside
 from seqgen.hand import load_hand
@@ -43,7 +43,7 @@ class LoadedEstimator:
     """An estimator in `eval` mode, the pictures it wants, and what is known of its training."""
 
     estimator: nn.Module
-    input: InputConfig
+    input: Input
     about: dict[str, Any]
 
 
@@ -54,13 +54,13 @@ def new_estimator(config: Section, *, mano_dir: Path | None = None) -> nn.Module
     return channels_last(ESTIMATORS[config.name].estimator(config, layer))
 
 
-def save_estimator(folder: Path, estimator: nn.Module, input: InputConfig, about: dict[str, Any]) -> None:
+def save_estimator(folder: Path, estimator: nn.Module, input: Input, about: dict[str, Any]) -> None:
     """Writes the checkpoint, in place of an older one; `about`: plain JSON values. A folder that holds anything else is refused (UserError)."""
     with replaced_checkpoint(folder) as aside:
         write_estimator(aside, estimator, input, about)
 
 
-def write_estimator(folder: Path, estimator: nn.Module, input: InputConfig, about: dict[str, Any]) -> None:
+def write_estimator(folder: Path, estimator: nn.Module, input: Input, about: dict[str, Any]) -> None:
     """The two files of a checkpoint, into a folder that is there and that nobody reads yet."""
     save_file(plain_tensors(own_tensors(estimator)), folder / WEIGHTS_NAME)
     record = {
@@ -81,7 +81,7 @@ def load_estimator(folder: Path, *, mano_dir: Path | None = None, device: str = 
     record = read_record(folder)
     estimator = new_estimator(estimator_config(folder, record), mano_dir=mano_dir)
     load_weights(folder, estimator)
-    input = build(InputConfig, record["input"], where=str(Path(folder) / RECORD_NAME))
+    input = build(ESTIMATORS[record["estimator"]].input, record["input"], where=str(Path(folder) / RECORD_NAME))
     return LoadedEstimator(estimator.to(device).eval(), input, record["about"])
 
 

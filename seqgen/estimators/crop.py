@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqgen.config import Section
+from seqgen.joint_targets import JointSetName
 
 Array = np.ndarray
 
@@ -30,6 +31,10 @@ class InputConfig(Section):
     """picture: the largest square in the middle of the picture; box: a square about the hand's box in each frame"""
     margin: float = Field(2.2, ge=1.0, le=10.0)
     """with crop = box: the square's side over the box's longer edge (SeqHAND, section 5)"""
+    joints: JointSetName = "canonical"
+    """the joints that are taught: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
+    root: Literal["unknown", "given"] = "unknown"
+    """whether the network is told where the root of the hand is, as protocols of root-relative depth have it (RHD, STB, FreiHAND)"""
 
 
 def crop_squares(clip_size: tuple[int, int], box_px: Float[Array, "frames 4"], config: InputConfig) -> Float[Array, "frames 3"]:

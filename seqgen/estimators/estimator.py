@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from torch import Tensor, nn
 
 from seqgen.config import Section
 from seqgen.estimators.batch import Batch
+from seqgen.estimators.view import View
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an estimator says of each frame: joints always, the rest where it has it. Root-relative, camera axes, metres; pixels of the crop; a right hand's."""
+    """What an estimator says of each frame: joints always, the rest where it has it. Root-relative, camera axes, metres; pixels of the crop; a right hand's.
 
-    joints_m: Float32[Tensor, "batch frames 21 3"]
-    joints_px: Float32[Tensor, "batch frames 21 2"]
+    `root_m`: where the root is in the camera frame, of estimators that know how far away the hand is.
+    """
+
+    joints_m: Float32[Tensor, "batch frames joints 3"]
+    joints_px: Float32[Tensor, "batch frames joints 2"]
+    root_m: Float32[Tensor, "batch frames 3"] | None = None
     pose: Float32[Tensor, "batch frames 16 3"] | None = None
     betas: Float32[Tensor, "batch frames 10"] | None = None
     weak_perspective: Float32[Tensor, "batch frames 3"] | None = None
@@ -28,13 +33,13 @@ class Prediction:
 class Estimator(Protocol):
     """A `torch.nn.Module` that is taught with batches. Its constructor takes its config and the hand's layer: `SeqHand(config, hand_layer)`.
 
-    `forward` gives whatever `losses` needs; the trainer calls `losses(forward(batch), batch)` and sums the terms, which are weighted already.
+    `forward` sees a view, and knows no label; it gives whatever `losses` needs; the trainer calls `losses(forward(batch), batch)` and sums the terms, which are weighted already.
     """
 
     name: ClassVar[str]  # in ESTIMATORS, checkpoints and configs
     config: Section
 
-    def forward(self, batch: Batch) -> Any: ...
+    def forward(self, view: View) -> Any: ...
 
     def losses(self, output: Any, batch: Batch) -> dict[str, Float32[Tensor, ""]]:
         """Weighted terms by name; a term that does not apply to the batch is zero or left out."""
@@ -44,8 +49,9 @@ class Estimator(Protocol):
         """What the output of `forward` says."""
         ...
 
-    def step(self, rgb: UInt8[Tensor, "batch 3 size size"], state: Any) -> tuple[Prediction, Any]:
-        """One frame of each of several streams, and the state to give with the next; None starts. Equal to the whole clip at once, in `eval` mode."""
+    def step(self, view: View, state: Any) -> tuple[Prediction, Any]:
+        """One frame of each of several streams, a view of clips of one frame, and the state to give with the next; None starts.
+        Equal to the whole clip at once, in `eval` mode."""
         ...
 
     def parts(self) -> dict[str, nn.Module]:

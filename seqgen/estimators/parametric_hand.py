@@ -3,14 +3,14 @@
     numbers (N, 3 + rotation + components + 10), all of order one; zeros are the start, the mean hand where training data has it on average
 
     0        scale           start scale * exp(number)                                      px/m
-    1, 2     translation     start translation + start scale * PALM_M * numbers             px, of the wrist
+    1, 2     translation     start translation + start scale * PALM_M * numbers             px, of the root
     3 ..     rotation        3: axis-angle, or 6: two columns (Zhou et al. 2019), zeros being the identity; applied after the start rotation
     ..       theta           coefficients of the first `components` rows of the hand's pose components
     last 10  betas
 
 Order and the constant that is added are those of Boukhayma et al. (CVPR 2019), whose encoder SeqHAND builds on; x = s (R J)_xy + t is SeqHAND's Eq. 3-4.
-The hand turns about its wrist, which is at the translation. Scale is an exponential because what counts is its ratio, because positive numbers are all it
-may be, and because it then starts with slope one; a softplus would have another slope at every start.
+The hand turns about its root, the wrist of the 21 joints, which is at the translation. Scale is an exponential because what counts is its ratio, because
+positive numbers are all it may be, and because it then starts with slope one; a softplus would have another slope at every start.
 
 Does not know: images, losses, clips (N is frames of any clips), left hands.
 """
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from seqgen.estimators.batch import Batch
 from seqgen.hand.layer import HandLayer, rotation_matrices
 from seqgen.hand.model import HandModel
+from seqgen.joint_targets import TARGETS, JointSetName
 from seqgen.skeleton import PALM_M
 
 RotationKind = Literal["axis_angle", "6d"]
@@ -44,7 +45,7 @@ class ComponentHandLayer(HandLayer):
 
 @dataclass(frozen=True)
 class HandOutput:
-    """N hands: camera axes, metres, the wrist at the origin; pixels of the crop. What costs more than joints is computed when asked for."""
+    """N hands: camera axes, metres, the root at the origin; pixels of the crop. What costs more than joints is computed when asked for."""
 
     hand: "ParametricHand" = field(repr=False)
     scale_px_per_m: Float[Tensor, "hands"]
@@ -53,8 +54,8 @@ class HandOutput:
     theta: Float[Tensor, "hands components"]
     betas: Float[Tensor, "hands 10"]
     finger_pose: Float[Tensor, "hands 15 3"]
-    joints_m: Float[Tensor, "hands 21 3"]
-    joints_px: Float[Tensor, "hands 21 2"]
+    joints_m: Float[Tensor, "hands joints 3"]
+    joints_px: Float[Tensor, "hands joints 2"]
 
     @property
     def pose(self) -> Float[Tensor, "hands 16 3"]:
@@ -85,18 +86,24 @@ class ParametricHand(nn.Module):
     start_scale_px_per_m: Tensor
     start_translation_px: Tensor
     start_rotation: Tensor
+    joints_from_canonical: Tensor
     components: Tensor
     coefficients_of_pose: Tensor
     pose_mean: Tensor
 
-    def __init__(self, hand_layer: HandLayer, components: int = 10, rotation: RotationKind = "axis_angle", *, num_points: int = 200) -> None:
-        """`hand_layer`: with its pose components. `num_points`: how many vertices stand for the surface in `points_px`, beside the five tips; at most all."""
+    def __init__(
+        self, hand_layer: HandLayer, components: int = 10, rotation: RotationKind = "axis_angle", *, num_points: int = 200, joints: JointSetName = "canonical"
+    ) -> None:
+        """`hand_layer`: with its pose components. `num_points`: how many vertices stand for the surface in `points_px`, beside the five tips; at most all.
+        `joints`: the joint set of the output."""
         super().__init__()
         if not hasattr(hand_layer, "pose_components"):
             raise ValueError("this layer does not know the pose components of its hand: ComponentHandLayer(model) does")
         if not 1 <= components <= 45:
             raise ValueError(f"{components} pose components: a hand has 1 to 45")
         self.rotation_kind: RotationKind = rotation
+        self.targets = TARGETS[joints]
+        self.register_buffer("joints_from_canonical", torch.tensor(self.targets.joint_set.matrix, dtype=torch.float32), persistent=False)
         self.layer = _unsaved(hand_layer)
         self.sparse_layer = _sparse(self.layer, num_points)
         basis = hand_layer.pose_components[:components].detach().clone()
@@ -152,7 +159,7 @@ class ParametricHand(nn.Module):
         """Root-relative vertices of a layer in the pose of an output."""
         with torch.autocast(output.betas.device.type, enabled=False):
             mesh = layer(_without_turn(output.finger_pose), output.betas, torch.zeros_like(output.joints_m[:, 0]))
-            return _turned(output.rotation, mesh.vertices_m - mesh.joints_m[:, :1])
+            return _turned(output.rotation, mesh.vertices_m - self._joints(mesh.joints_m)[:, self.targets.root, None])
 
     def _decode(self, numbers: Tensor) -> HandOutput:
         sizes = (1, 2, NUMBERS_OF_ROTATION[self.rotation_kind], len(self.components), 10)
@@ -162,10 +169,14 @@ class ParametricHand(nn.Module):
         own = rotation_matrices(turn) if self.rotation_kind == "axis_angle" else rotation_from_6d(turn)
         rotation = own @ self.start_rotation
         fingers = (theta @ self.components + self.pose_mean).unflatten(1, (15, 3))
-        joints = self.layer.joints(_without_turn(fingers), betas)
-        joints = _turned(rotation, joints - joints[:, :1])
+        joints = self._joints(self.layer.joints(_without_turn(fingers), betas))
+        joints = _turned(rotation, joints - joints[:, self.targets.root, None])
         joints_px = scale[:, None, None] * joints[..., :2] + translation[:, None]
         return HandOutput(self, scale, translation, rotation, theta, betas, fingers, joints, joints_px)
+
+    def _joints(self, canonical_m: Float[Tensor, "hands 21 3"]) -> Float[Tensor, "hands joints 3"]:
+        """Those of the joint set."""
+        return canonical_m if self.targets.joint_set.name == "canonical" else torch.einsum("jc,nci->nji", self.joints_from_canonical.to(canonical_m.dtype), canonical_m)
 
 
 def rotation_from_6d(numbers: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:

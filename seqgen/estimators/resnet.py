@@ -106,10 +106,10 @@ class ResNet(nn.Module):
         self.stage_channels = [channels * 2**place * block.expansion for place in range(4)]  # of what layer1 .. layer4 give
         before = [channels, *self.stage_channels]
         self.layer1, self.layer2, self.layer3, self.layer4 = (
-            _layer(block, before[place], channels * 2**place, num_blocks, stride=1 if place == 0 else 2) for place, num_blocks in enumerate(architecture.blocks)
+            residual_layer(block, before[place], channels * 2**place, num_blocks, stride=1 if place == 0 else 2) for place, num_blocks in enumerate(architecture.blocks)
         )
         self.channels_out = self.stage_channels[-1]
-        self.apply(_initialise)
+        self.apply(initialise)
 
     @property
     def stages(self) -> tuple[nn.Sequential, ...]:
@@ -145,13 +145,13 @@ def channels_of(name: ResNetName, *, width: float = 1.0) -> int:
     return stem_channels(width) * 8 * (4 if ARCHITECTURES[name].bottleneck else 1)
 
 
-def _layer(block: type[BasicBlock | Bottleneck], channels_in: int, channels: int, num_blocks: int, *, stride: int) -> nn.Sequential:
+def residual_layer(block: type[BasicBlock | Bottleneck], channels_in: int, channels: int, num_blocks: int, *, stride: int) -> nn.Sequential:
     """Blocks of one resolution; the first may shrink."""
     rest = (block(channels * block.expansion, channels, 1) for _ in range(num_blocks - 1))
     return nn.Sequential(block(channels_in, channels, stride), *rest)
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """He initialisation by fan-out, as torchvision's; batch normalisation starts as the identity by itself."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -23,7 +23,9 @@ from seqgen.estimators.resnet import ResNetName, stem_channels
 from seqgen.estimators.sample import normalised
 from seqgen.estimators.seqhand_losses import SeqHandLosses, seqhand_losses
 from seqgen.estimators.seqhand_network import SeqHandNetwork, State, Temporal
+from seqgen.estimators.view import View
 from seqgen.hand import HandKind
+from seqgen.joint_targets import JointSetName
 
 
 class SeqHandConfig(Section):
@@ -43,6 +45,8 @@ class SeqHandConfig(Section):
     """coefficients of the hand's pose"""
     rotation: RotationKind = "axis_angle"
     """how the network says rotations: axis_angle (the paper's three numbers) or 6d (two columns, six numbers)"""
+    joints: JointSetName = "canonical"
+    """the joints it is taught and says: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
     hand: HandKind = "open"
     """the hand whose parameters are estimated: open, or mano from your own files"""
     losses: SeqHandLosses = SeqHandLosses()
@@ -73,13 +77,13 @@ class SeqHand(nn.Module):
         """Weights are drawn from torch's global generator."""
         super().__init__()
         self.config = config
-        self.hand = ParametricHand(hand_layer, config.pose_components, config.rotation, num_points=config.losses.mask_points)
+        self.hand = ParametricHand(hand_layer, config.pose_components, config.rotation, num_points=config.losses.mask_points, joints=config.joints)
         sizes = {"width": config.width, "reduce": config.reduce, "hidden": config.hidden}
         self.network = SeqHandNetwork(config.backbone, config.temporal, **sizes, num_numbers=self.hand.num_numbers)
 
-    def forward(self, batch: Batch) -> SeqHandOutput:
-        """The hands of a batch's frames; every clip begins anew."""
-        return self._run(batch.rgb, None)[0]
+    def forward(self, view: View) -> SeqHandOutput:
+        """The hands of a view's frames; every clip begins anew."""
+        return self._run(view.rgb, None)[0]
 
     def losses(self, output: SeqHandOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms by name, see `seqhand_losses`."""
@@ -98,10 +102,10 @@ class SeqHand(nn.Module):
         )
 
     @torch.no_grad()
-    def step(self, rgb: UInt8[Tensor, "batch 3 size size"], state: State | None) -> tuple[Prediction, State]:
+    def step(self, view: View, state: State | None) -> tuple[Prediction, State]:
         """One frame of each of several streams, and the state to give with the next; None starts. Predictions have one frame, and no gradients:
         a stream has no end."""
-        output, state = self._run(rgb[:, None], state)
+        output, state = self._run(view.rgb, state)
         return self.prediction(output), state
 
     def parts(self) -> dict[str, nn.Module]:

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.errors import UserError
 from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig, scale_and_turn, to_picture
+from seqgen.estimators.crop import scale_and_turn, to_picture
 from seqgen.estimators.estimator import Prediction, device_of
-from seqgen.estimators.sample import batch_of, runs_of_one_length, to_device
-from seqgen.evaluation.metrics import ROOT, joint_errors, root_relative
+from seqgen.estimators.feed import Input, batch_of, runs_of_one_length
+from seqgen.estimators.view import to_device
+from seqgen.evaluation.metrics import joint_errors, root_relative
+from seqgen.joint_targets import TARGETS, JointTargets
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +34,14 @@ CROP_PX = 224  # the crop's side that pixel errors are stated for, whatever side
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was predicted and what is true. Metres along the camera's axes, relative to the wrist where it has a label; pixels of the picture.
+    """What was predicted and what is true. Metres along the camera's axes, relative to the root (of 21 joints the wrist) where it has a label; pixels of the picture.
 
-    `crop_scale`: pixels of a crop of 224 px for one of the picture. `joints_valid`: the labels that there are; the others hold anything.
+    `joint_set`: of which joints. `predicted_root_m`, `true_root_m`: where the root is in the camera frame, nan where the estimator, or the source, does not know it.
+    `crop_scale`: pixels of a crop of 224 px for one of the picture. `joints_valid`: the labels that there are, in frames that can be used; the others hold anything.
+    `usable`: frames in which the estimator was shown something.
     """
+
+    joint_set: str
 
     sources: tuple[str, ...]  # the data set of each clip
     keys: tuple[str, ...]
@@ -43,12 +49,15 @@ class Evaluation:
     fps: Float[Array, "clips"]
     clip: Int64[Array, "frames"]  # place of the frame's clip in the above
     frame: Int64[Array, "frames"]  # place of the frame in its clip
-    predicted_m: Float32[Array, "frames 21 3"]
-    true_m: Float32[Array, "frames 21 3"]
-    predicted_px: Float32[Array, "frames 21 2"]
-    true_px: Float32[Array, "frames 21 2"]
+    predicted_m: Float32[Array, "frames joints 3"]
+    true_m: Float32[Array, "frames joints 3"]
+    predicted_root_m: Float32[Array, "frames 3"]
+    true_root_m: Float32[Array, "frames 3"]
+    predicted_px: Float32[Array, "frames joints 2"]
+    true_px: Float32[Array, "frames joints 2"]
     crop_scale: Float[Array, "frames"]
-    joints_valid: Bool[Array, "frames 21"]
+    joints_valid: Bool[Array, "frames joints"]
+    usable: Bool[Array, "frames"]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,41 +65,61 @@ class Evaluation:
         return tuple(dict.fromkeys(self.sources))
 
     @property
-    def has_root(self) -> Bool[Array, "frames"]:
-        """Frames with a label of the wrist: those that root-relative errors can be measured on."""
-        return self.joints_valid[:, ROOT]
+    def targets(self) -> JointTargets:
+        """The joint set."""
+        return TARGETS[self.joint_set]
 
     @property
-    def root_relative_valid(self) -> Bool[Array, "frames 21"]:
+    def has_root(self) -> Bool[Array, "frames"]:
+        """Frames with a label of the root: those that root-relative errors can be measured on."""
+        return self.joints_valid[:, self.targets.root]
+
+    @property
+    def has_place(self) -> Bool[Array, "frames"]:
+        """Frames in which both the estimator and the source say where in space the hand is."""
+        return np.isfinite(self.predicted_root_m).all(1) & np.isfinite(self.true_root_m).all(1)
+
+    @property
+    def absolute_valid(self) -> Bool[Array, "frames joints"]:
+        """Joints that errors in space count."""
+        return self.joints_valid & self.has_place[:, None]
+
+    @property
+    def absolute_error_mm(self) -> Float[Array, "frames joints"]:
+        """Errors in space, nothing aligned; `absolute_valid` says where."""
+        return 1e3 * joint_errors(self.predicted_m + self.predicted_root_m[:, None], self.true_m + self.true_root_m[:, None])
+
+    @property
+    def root_relative_valid(self) -> Bool[Array, "frames joints"]:
         """Joints that root-relative errors count: the valid ones of frames with a root."""
         return self.joints_valid & self.has_root[:, None]
 
     @property
-    def predicted_mm(self) -> Float[Array, "frames 21 3"]:
-        """Predicted joints relative to the predicted wrist."""
-        return 1e3 * root_relative(self.predicted_m)
+    def predicted_mm(self) -> Float[Array, "frames joints 3"]:
+        """Predicted joints relative to the predicted root."""
+        return 1e3 * root_relative(self.predicted_m, self.targets.root)
 
     @property
-    def true_mm(self) -> Float[Array, "frames 21 3"]:
-        """True joints relative to the true wrist; means something in frames with a root."""
-        return 1e3 * root_relative(self.true_m)
+    def true_mm(self) -> Float[Array, "frames joints 3"]:
+        """True joints relative to the true root; means something in frames with a root."""
+        return 1e3 * root_relative(self.true_m, self.targets.root)
 
     @property
-    def error_mm(self) -> Float[Array, "frames 21"]:
+    def error_mm(self) -> Float[Array, "frames joints"]:
         """Root-relative errors; `root_relative_valid` says where."""
         return joint_errors(self.predicted_mm, self.true_mm)
 
     @property
-    def error_px(self) -> Float[Array, "frames 21"]:
+    def error_px(self) -> Float[Array, "frames joints"]:
         """Errors in pixels of the picture; `joints_valid` says where."""
         return joint_errors(self.predicted_px, self.true_px)
 
     @property
-    def error_crop_px(self) -> Float[Array, "frames 21"]:
+    def error_crop_px(self) -> Float[Array, "frames joints"]:
         """Errors in pixels of a 224 px crop; `joints_valid` says where."""
         return self.error_px * self.crop_scale[:, None]
 
-    def by_clip(self, values: Float[Array, "frames 21"], valid: Bool[Array, "frames 21"]) -> list[Float[Array, "_"]]:
+    def by_clip(self, values: Float[Array, "frames joints"], valid: Bool[Array, "frames joints"]) -> list[Float[Array, "_"]]:
         """The valid ones of some values, clip by clip, as `bootstrap_mean` wants them."""
         cuts = np.flatnonzero(np.diff(self.clip)) + 1
         return [own[counting] for own, counting in zip(np.split(values, cuts), np.split(valid, cuts), strict=True)]
@@ -98,7 +127,7 @@ class Evaluation:
 
 def evaluate(
     estimator: nn.Module,
-    input: InputConfig,
+    input: Input,
     source: ClipSource | Sequence[ClipSource],
     *,
     batch: int = 8,
@@ -122,7 +151,7 @@ def evaluate(
                     parts += [_follow(estimator, input, each, position, at_once, device) for position in positions]
                 else:
                     given = batch_of(clips := [each.read(position) for position in positions], input)
-                    parts.append(_compare(_predict(estimator, to_device(given, device)), given, each.name, clips, input.size))
+                    parts.append(_compare(_predict(estimator, to_device(given, device)), given, each.name, clips, input))
     if not parts:
         raise UserError(f"{', '.join(each.name for each in sources) or 'evaluation'}: holds no clips; give a data set, or a split, that has some")
     whole = _joined(parts)
@@ -131,18 +160,22 @@ def evaluate(
     return whole
 
 
-def mean_joint_error_mm(estimator: nn.Module, batches: Iterable[Batch]) -> float:
-    """Root-relative mean joint error over the valid joints of all frames that have a root, in one pass, for validation while training; nan without any.
+def mean_joint_error_mm(estimator: nn.Module, batches: Iterable[Batch], joint_set: str = "canonical") -> float:
+    """Mean joint error over valid joints, in one pass, for validation while training; nan without any. In space where the estimator says where the hand is,
+    else root-relative over the frames that have a root.
 
     The estimator keeps its modes; batches go to where its weights are.
     """
-    total, count, device = 0.0, 0, device_of(estimator)
+    total, count, device, root = 0.0, 0, device_of(estimator), TARGETS[joint_set].root
     with evaluating(estimator):
         for batch in batches:
-            predicted = _predict(estimator, to_device(batch, device))
-            errors = joint_errors(*(1e3 * root_relative(_frames(joints)) for joints in (predicted.joints_m, batch.joints_m)))
-            valid = _frames(batch.joints_valid)
-            valid = valid & valid[:, ROOT, None]
+            predicted, valid = _predict(estimator, to_device(batch, device)), _frames(batch.joints_valid)
+            if predicted.root_m is not None:
+                places = (predicted.joints_m + predicted.root_m[:, :, None], batch.joints_m + batch.root_m[:, :, None])
+                errors = joint_errors(*(1e3 * _frames(joints) for joints in places))
+            else:
+                errors = joint_errors(*(1e3 * root_relative(_frames(joints), root) for joints in (predicted.joints_m, batch.joints_m)))
+                valid = valid & valid[:, root, None]
             total, count = total + float(errors[valid].sum()), count + int(valid.sum())
     return total / count if count else float("nan")
 
@@ -160,27 +193,31 @@ def evaluating(estimator: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _follow(estimator: nn.Module, input: InputConfig, source: ClipSource, position: int, at_once: int, device: torch.device) -> Evaluation:
+def _follow(estimator: nn.Module, input: Input, source: ClipSource, position: int, at_once: int, device: torch.device) -> Evaluation:
     """The evaluation of one clip as a stream, with at most `at_once` frames in memory."""
     state, parts = None, []
     for start in range(0, source.num_frames(position), at_once):
         clip = source.read(position, range(start, min(start + at_once, source.num_frames(position))))
         batch, said = batch_of([clip], input), []
-        for rgb in batch.rgb.to(device).unbind(1):
-            prediction, state = estimator.step(rgb, state)
+        shown = to_device(batch, device)
+        for frame in range(shown.num_frames):
+            prediction, state = estimator.step(shown.frame(frame), state)
             said.append(prediction)
-        joints = {name: torch.cat([getattr(each, name) for each in said], 1) for name in ("joints_m", "joints_px")}
-        part = _compare(Prediction(**joints), batch, source.name, [clip], input.size)
+        names = [name for name in ("joints_m", "joints_px", "root_m") if getattr(said[0], name) is not None]
+        joints = {name: torch.cat([getattr(each, name) for each in said], 1) for name in names}
+        part = _compare(Prediction(**joints), batch, source.name, [clip], input)
         parts.append(replace(part, frame=part.frame + start))
     whole = _joined(parts)
     return replace(whole, sources=whole.sources[:1], keys=whole.keys[:1], sides=whole.sides[:1], fps=whole.fps[:1], clip=np.zeros_like(whole.clip))
 
 
-def _compare(prediction: Prediction, batch: Batch, name: str, clips: list[LabelledClip], size: int) -> Evaluation:
+def _compare(prediction: Prediction, batch: Batch, name: str, clips: list[LabelledClip], input: Input) -> Evaluation:
     """The evaluation of a batch, which is made of these clips."""
-    crop_from_picture = _frames(batch.crop_from_picture)
-    num_clips, frames = batch.rgb.shape[:2]
+    crop_from_picture, true_root_m = _frames(batch.crop_from_picture), _frames(batch.root_m)
+    num_clips, frames = batch.num_clips, batch.num_frames
+    unknown = np.full_like(true_root_m, np.nan)
     part = Evaluation(
+        joint_set=input.joints,
         sources=(name,) * num_clips,
         keys=tuple(clip.key for clip in clips),
         sides=tuple(clip.side for clip in clips),
@@ -189,10 +226,13 @@ def _compare(prediction: Prediction, batch: Batch, name: str, clips: list[Labell
         frame=np.tile(np.arange(frames), num_clips),
         predicted_m=_frames(prediction.joints_m),
         true_m=_frames(batch.joints_m),
+        predicted_root_m=unknown if prediction.root_m is None else _frames(prediction.root_m),
+        true_root_m=np.where(true_root_m.any(1, keepdims=True), true_root_m, unknown),
         predicted_px=to_picture(_frames(prediction.joints_px), crop_from_picture).astype(np.float32),
         true_px=to_picture(_frames(batch.joints_px), crop_from_picture).astype(np.float32),
-        crop_scale=scale_and_turn(crop_from_picture)[0] * (CROP_PX / size),
+        crop_scale=scale_and_turn(crop_from_picture)[0] * (CROP_PX / input.size),
         joints_valid=_frames(batch.joints_valid),
+        usable=_frames(batch.usable),
     )
     _refuse_unless_finite(part)
     return part
@@ -222,5 +262,6 @@ def _joined(parts: Sequence[Evaluation]) -> Evaluation:
     """Evaluations behind each other."""
     starts = np.cumsum([0, *(len(part.keys) for part in parts)])
     columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Evaluation)}
+    joint_set = columns.pop("joint_set")[0]
     columns["clip"] = [clip + start for clip, start in zip(columns["clip"], starts[:-1], strict=True)]
-    return Evaluation(**{name: tuple(chain(*values)) if isinstance(values[0], tuple) else np.concatenate(values) for name, values in columns.items()})
+    return Evaluation(joint_set=joint_set, **{name: tuple(chain(*values)) if isinstance(values[0], tuple) else np.concatenate(values) for name, values in columns.items()})

@@ -4,7 +4,7 @@
     DIR/report.md       the same as tables
     DIR/curves.svg      PCK and success curves
     DIR/per_frame.npz   errors of every joint of every frame, NaN where there is no label: for another mean, another curve, or a comparison clip by clip
-        sources keys sides fps (clips) | clip frame crop_scale (frames) | error_mm procrustes_error_mm error_px (frames,21)
+        sources keys sides fps (clips) | clip frame crop_scale (frames) | error_mm absolute_error_mm procrustes_error_mm error_px (frames,joints)
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
     success = [[label, *(summary[name][f"{t}"] for t in TABLE_MM)] for name, label in (("success_mean", "mean error"), ("success_max", "worst joint"))]
     parts = [
         f"# Evaluation on {', '.join(summary['data'])}",
-        f"**{_number(summary['mean_joint_error_mm'])} mm** mean joint error, root-relative ({interval}); "
+        f"**{_number(summary['mean_joint_error_mm'])} mm** mean joint error, {'in space' if summary['measured'] == 'absolute' else 'root-relative'} ({interval}); "
         f"{counts['clips']} clips, {counts['frames']} frames, {counts['joints']} labelled joints.",
         _table(["", ""], about),
         _table(["alignment", "mean, mm", "median, mm", *(f"AUC {name}" for name in AUC_MM)], _alignment_rows(summary)),
@@ -67,10 +67,11 @@ def _interval(low: float | None, high: float | None, *, clips: int) -> str:
 
 def _charts(summary: Mapping[str, Any]) -> list[Chart]:
     """PCK by alignment and success by mean and worst joint."""
-    pck_names = {"root_relative": "root-relative", "root_scale": "root and scale", "procrustes": "Procrustes"}
+    pck_names = {"absolute": "in space", "root_relative": "root-relative", "root_scale": "root and scale", "procrustes": "Procrustes"}
     success_names = {"success_mean": "mean of the frame", "success_max": "worst joint of the frame"}
+    pck = {label: _points(summary["pck"][name]) for name, label in pck_names.items() if name in summary["pck"]}
     return [
-        Chart("Correct keypoints (PCK)", "error threshold, mm", "share of joints", PCK_MM.high, {label: _points(summary["pck"][name]) for name, label in pck_names.items()}),
+        Chart("Correct keypoints (PCK)", "error threshold, mm", "share of joints", PCK_MM.high, pck),
         Chart("Success rate", "error threshold, mm", "share of frames", SUCCESS_MM.high, {label: _points(summary[name]) for name, label in success_names.items()}),
     ]
 
@@ -80,8 +81,7 @@ def _points(curve: Mapping[str, float | None]) -> tuple[Float[Array, "_"], Float
 
 
 def _alignment_rows(summary: Mapping[str, Any]) -> list[list[Any]]:
-    means = [summary[name] for name in ("mean_joint_error_mm", "root_scale_mm", "root_bone_scale_mm", "pa_mpjpe_mm")]
-    return [[name, mean, summary["median_mm"][name], *summary["auc"][name].values()] for name, mean in zip(ALIGNMENTS, means, strict=True)]
+    return [[name, summary["mean_mm"][name], summary["median_mm"][name], *summary["auc"][name].values()] for name in ALIGNMENTS if name in summary["mean_mm"]]
 
 
 def _pixel_rows(summary: Mapping[str, Any]) -> list[list[Any]]:

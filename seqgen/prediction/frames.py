@@ -139,7 +139,7 @@ def _open_frames(path: Path, *, stills: bool, fps: float | None, split: str | No
     if not path.is_dir():
         return ImageFiles([path], stills=stills, fps=fps) if path.suffix.lower() in IMAGE_SUFFIXES else VideoFrames(path, fps=fps)
     labelled = (path / "dataset.json").is_file() or (path / LABELS_FILE).is_file()
-    files = sorted((file for file in path.iterdir() if file.is_file()), key=_in_order_of_numbers)
+    files = sorted((file for file in path.iterdir() if file.is_file()), key=in_order_of_numbers)
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images and not labelled:
         _tell_left_out(path, [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES and not file.name.startswith(".")])
@@ -156,7 +156,7 @@ def _tell_left_out(path: Path, names: Sequence[str]) -> None:
         log.warning("%s: files of other formats than %s are left out: %d (%s%s)", path, ", ".join(IMAGE_SUFFIXES), len(names), ", ".join(names[:3]), more)
 
 
-def _in_order_of_numbers(path: Path) -> tuple[list[tuple[int, str]], str]:
+def in_order_of_numbers(path: Path) -> tuple[list[tuple[int, str]], str]:
     """A key that sorts names by their numbers' values."""
     pieces = re.split(r"(\d+)", path.name)
     return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces], path.name

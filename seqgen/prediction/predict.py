@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
-from torch import Tensor
 
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
 from seqgen.estimators.crop import InputConfig, crop_from_picture, crop_squares, resample, to_picture
 from seqgen.estimators.estimator import Prediction, device_of
 from seqgen.estimators.sample import flip_of_crop
+from seqgen.estimators.view import View, to_device
 from seqgen.prediction.boxes import BoxFrom, Following, Track, follow_joints, next_track
 from seqgen.prediction.frames import Frame
 from seqgen.prediction.localise import Box, Localiser
@@ -86,17 +86,15 @@ def predict_stream(
             track, state, before = Track(), None, stream
         track = next_track(track, frame, find_hand, following)
         state = None if track.missed > following.lost_after else state
-        rgb, crop = crop_of(frame.rgb, track.box_px, loaded.input, side=stream[2])
+        view, crop = view_of(frame.rgb, track.box_px, loaded.input, side=stream[2])
         with torch.no_grad():
-            said, state = loaded.estimator.step(rgb.to(device), state)
+            said, state = loaded.estimator.step(to_device(view, device), state)
         prediction = _in_picture(said, crop, frame, track, side=stream[2])
         yield prediction
         track = follow_joints(track, prediction.joints_px, prediction.joints_m, (frame.rgb.shape[1], frame.rgb.shape[0]))
 
 
-def crop_of(
-    rgb: UInt8[Array, "height width 3"], box_px: Box | None, input: InputConfig, *, side: str
-) -> tuple[UInt8[Tensor, "1 3 size size"], Float64[Array, "1 3 3"]]:
+def view_of(rgb: UInt8[Array, "height width 3"], box_px: Box | None, input: InputConfig, *, side: str) -> tuple[View, Float64[Array, "1 3 3"]]:
     """What the estimator is shown, and the map to its pixels from those of the picture.
 
     With a box: the square about it, also where an estimator was taught with whole pictures, which had the hand large in their middle. Without: the largest
@@ -105,10 +103,11 @@ def crop_of(
     boxes = np.zeros((1, 4), np.float32) if box_px is None else box_px[None]
     squares = crop_squares((rgb.shape[1], rgb.shape[0]), boxes, input.model_copy(update={"crop": "box"}))
     crop = crop_from_picture(squares, input.size)
-    pixels = torch.from_numpy(resample(rgb[None], crop, input.size)).permute(0, 3, 1, 2)
-    if side == "right":
-        return pixels.contiguous(), crop
-    return pixels.flip(-1), flip_of_crop(input.size) @ crop
+    pixels = torch.from_numpy(resample(rgb[None], crop, input.size)).permute(0, 3, 1, 2)[None]
+    pixels, crop = (pixels.contiguous(), crop) if side == "right" else (pixels.flip(-1), flip_of_crop(input.size) @ crop)
+    nowhere = {"centre_m": torch.zeros(1, 1, 3), "cube_m": torch.zeros(1, 1), "usable": torch.ones(1, 1, dtype=torch.bool)}
+    camera = {"intrinsics": torch.zeros(1, 1, 3, 3), "perspective": torch.ones(1, dtype=torch.bool)}
+    return View(rgb=pixels, crop_from_picture=torch.from_numpy(crop[None].astype(np.float32)), **nowhere, **camera), crop
 
 
 def _in_picture(said: Prediction, crop: Float64[Array, "1 3 3"], frame: Frame, track: Track, *, side: str) -> FramePrediction:

@@ -25,7 +25,7 @@ from torch import nn
 from seqgen.benchmarks import open_clips
 from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.estimators.checkpoint import load_estimator
-from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.feed import Input, pictures_of
 from seqgen.evaluation.evaluate import Evaluation, evaluate
 from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors, procrustes_aligned
 from seqgen.skeleton import TIPS
@@ -69,10 +69,10 @@ class HeldOutClips:
 def measure_checkpoint(checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:
     """All metrics of a checkpoint on the first `clips` test clips of a data set."""
     loaded = load_estimator(checkpoint, device=device)
-    return measure(loaded.estimator, loaded.input, open_clips(data, split="test"), clips=clips)
+    return measure(loaded.estimator, loaded.input, open_clips(data, split="test", pictures=pictures_of(loaded.input)), clips=clips)
 
 
-def measure(estimator: nn.Module, input: InputConfig, source: ClipSource, *, clips: int) -> dict[str, PerClip]:
+def measure(estimator: nn.Module, input: Input, source: ClipSource, *, clips: int) -> dict[str, PerClip]:
     """All metrics of an estimator on the first `clips` clips of a source; they must have as many frames each."""
     shown = HeldOutClips(source, clips)
     seen = evaluate(estimator, input, shown)
@@ -97,7 +97,7 @@ def measured(seen: Evaluation, covered: Bool[Array, "frames"]) -> dict[str, PerC
     }
 
 
-def blackout_jumps(estimator: nn.Module, input: InputConfig, source: ClipSource, *, clips: int, shown: Evaluation, frame: int | None = None) -> dict[str, PerClip]:
+def blackout_jumps(estimator: nn.Module, input: Input, source: ClipSource, *, clips: int, shown: Evaluation, frame: int | None = None) -> dict[str, PerClip]:
     """How far the predicted joints go into and out of a frame that is black, beside the way without, which `shown` tells. By default the middle frame."""
     num_clips = len(shown.keys)
     frames = len(shown.clip) // num_clips

@@ -79,7 +79,7 @@ def augmented(clip: LabelledClip, input: InputConfig, config: AugmentConfig, rng
 
 def draw_crop(clip: LabelledClip, input: InputConfig, config: AugmentConfig, rng: np.random.Generator) -> Float[Array, "frames 3 3"]:
     """The map from the picture to a crop about the squares that `input` asks for."""
-    squares = crop_squares(clip.rgb.shape[2:0:-1], clip.box_px, input)
+    squares = crop_squares(clip.size, clip.box_px, input)
     zoom = np.exp(rng.uniform(*np.log(config.zoom)))
     shift = rng.uniform(-config.shift, config.shift, 2)
     turn_rad = np.radians(rng.uniform(-config.turn_deg, config.turn_deg))

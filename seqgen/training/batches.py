@@ -25,11 +25,13 @@ from seqgen.config import Section
 from seqgen.dataset.clip import ClipSource
 from seqgen.errors import UserError
 from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.sample import Sample, collate, make_sample
+from seqgen.estimators.feed import Input, sample_of
+from seqgen.estimators.sample import Sample, collate
 from seqgen.training.augment import AugmentConfig, augmented
+from seqgen.training.augment_depth import DepthAugmentConfig, augmented_depth
 
 ORDER, LOOK = 0, 1  # concerns with streams of their own
+Augment = AugmentConfig | DepthAugmentConfig  # of pictures, of depth
 
 
 class DataConfig(Section):
@@ -62,7 +64,7 @@ class Batches:
     """The batches of any epoch. One iterator at a time: the readers live on from epoch to epoch and serve one order."""
 
     def __init__(
-        self, sources: Sequence[ClipSource], data: DataConfig, input: InputConfig, augment: AugmentConfig | None, *, seed: int, hand: str | None = None, whole: bool = False
+        self, sources: Sequence[ClipSource], data: DataConfig, input: Input, augment: Augment | None, *, seed: int, hand: str | None = None, whole: bool = False
     ) -> None:
         """`augment`: None for clips as they are. `hand` as in `make_sample`. `whole`: also the smaller batches at an epoch's end, which training leaves out.
 
@@ -118,8 +120,8 @@ class _Reading(Dataset):
     sources: tuple[ClipSource, ...]
     places: Int64[np.ndarray, "places 5"]  # rows are `_Place`s: a data set may have a million
     data: DataConfig
-    input: InputConfig
-    augment: AugmentConfig | None
+    input: Input
+    augment: Augment | None
     seed: int
     hand: str | None
 
@@ -138,9 +140,10 @@ class _Reading(Dataset):
         if len(self.sources) > 1:  # data sets number their clips alike
             clip = replace(clip, key=f"{source.name}/{clip.key}")
         if self.augment is None:
-            return make_sample(clip, self.input, hand=self.hand)
+            return sample_of(clip, self.input, hand=self.hand)
         look = _stream(self.seed, LOOK, epoch, place.clip, 1 + place.still)
-        return augmented(clip, self.input, self.augment, look, hand=self.hand)
+        make = augmented if isinstance(self.augment, AugmentConfig) else augmented_depth
+        return make(clip, self.input, self.augment, look, hand=self.hand)
 
 
 def _places(sources: Sequence[ClipSource], data: DataConfig) -> Int64[np.ndarray, "places 5"]:

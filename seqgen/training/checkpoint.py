@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from seqgen.config import config_digest
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import load_weights, plain_tensors, read_tensors, replaced_checkpoint, restore_checkpoint, write_estimator
-from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.feed import Input
 from seqgen.files import file_digest, write_json
 
 CLAIM_NAME, RESULT_NAME, LAST, BEST = "config.json", "result.json", "last", "best"
@@ -88,7 +88,7 @@ def claim_run(out: Path, config: dict[str, Any], content: dict[str, Any]) -> Tra
     return _record(TrainResult, out / RESULT_NAME) if (out / RESULT_NAME).exists() else None
 
 
-def save_training(folder: Path, estimator: nn.Module, optimiser: torch.optim.Optimizer, input: InputConfig, *, progress: Progress, about: dict[str, Any]) -> None:
+def save_training(folder: Path, estimator: nn.Module, optimiser: torch.optim.Optimizer, input: Input, *, progress: Progress, about: dict[str, Any]) -> None:
     """A checkpoint to continue from, in place of the one before."""
     with replaced_checkpoint(folder) as aside:
         write_estimator(aside, estimator, input, about)
@@ -114,7 +114,7 @@ def load_training(folder: Path, estimator: nn.Module, optimiser: torch.optim.Opt
 
 def _optimiser_tensors(estimator: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     states = {name: optimiser.state.get(parameter, {}) for name, parameter in estimator.named_parameters()}
-    return {f"{kind}/{name}": tensor for name, state in states.items() for kind, tensor in state.items()}
+    return {f"{kind}/{name}": tensor for name, state in states.items() for kind, tensor in state.items() if tensor is not None}
 
 
 def write_result(out: Path, result: TrainResult) -> None:

@@ -13,9 +13,10 @@ from seqgen.config import Section, build
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import read_record
-from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.cube import CubeConfig
 from seqgen.estimators.resnet import weights_digest
 from seqgen.training.augment import AugmentConfig
+from seqgen.training.augment_depth import DepthAugmentConfig
 from seqgen.training.batches import DataConfig
 from seqgen.training.schedule import OptimConfig
 
@@ -90,16 +91,26 @@ class RunConfig(Section):
         return self
 
 
-ModelSection = TypeVar("ModelSection", bound=Section)
+SHARED = ("joints", "size")  # fields of what the network is and of what it is shown
+
+ModelSection, InputSection, AugmentSection = (TypeVar(name, bound=Section) for name in ("ModelSection", "InputSection", "AugmentSection"))
 
 
-class TrainConfig(Section, Generic[ModelSection]):
+class TrainConfig(Section, Generic[ModelSection, InputSection, AugmentSection]):
     data: SourcesConfig
-    input: InputConfig = InputConfig()
-    augment: AugmentConfig = AugmentConfig()
+    input: InputSection
+    augment: AugmentSection
     model: ModelSection
     optim: OptimConfig = OptimConfig()
     run: RunConfig
+
+    @model_validator(mode="after")
+    def _input_suits_model(self) -> "TrainConfig":
+        for name in SHARED:
+            of_model, of_input = getattr(self.model, name, None), getattr(self.input, name)
+            if of_model not in (None, of_input):
+                raise ValueError(f"model.{name} = {of_model} and input.{name} = {of_input}: the network is made for what it is shown; give model.{name} alone")
+        return self
 
     @model_validator(mode="after")
     def _workers_have_clips(self) -> "TrainConfig":
@@ -127,10 +138,15 @@ def config_class(tables: dict[str, Any], *, where: str) -> type[TrainConfig]:
     name = model.get("name", "seqhand") if isinstance(model, dict) else "seqhand"
     if not isinstance(name, str) or name not in ESTIMATORS:
         raise UserError(f"{where}: model.name = {name!r}: no such network; there are {', '.join(ESTIMATORS)}")
-    return TrainConfig[ESTIMATORS[name].config]
+    kind = ESTIMATORS[name]
+    return TrainConfig[kind.config, kind.input, DepthAugmentConfig if issubclass(kind.input, CubeConfig) else AugmentConfig]
 
 
 def train_config(tables: dict[str, Any], *, where: str) -> TrainConfig:
-    """The config of `tables`, or a UserError of one line that starts with `where` and names the key."""
-    complete = {**tables, "model": tables.get("model", {})}
-    return build(config_class(complete, where=where), complete, where=where)
+    """The config of `tables`, or a UserError of one line that starts with `where` and names the key. What model and input share is said once, of the model."""
+    complete = {**{section: {} for section in ("model", "input", "augment")}, **tables}
+    kind = config_class(complete, where=where)
+    if isinstance(complete["model"], dict) and isinstance(complete["input"], dict):
+        known = {name: field.default for name, field in kind.model_fields["model"].annotation.model_fields.items() if name in SHARED} | complete["model"]
+        complete["input"] = {name: known[name] for name in SHARED if name in known} | complete["input"]
+    return build(kind, complete, where=where)

@@ -15,12 +15,18 @@ from seqgen.config import Section
 
 
 class OptimConfig(Section):
-    name: Literal["adam", "adamw"] = "adam"
-    """adam, or adamw, whose weight decay does not pass through the moments"""
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """adam; adamw, whose weight decay does not pass through the moments; or sgd with momentum"""
     lr: float = Field(1e-4, gt=0)
     """learning rate at its highest"""
     weight_decay: float = Field(0.0, ge=0)
     """weight decay"""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """share of the last direction that is kept: sgd's momentum, Adam's first beta"""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Adam's second beta"""
+    eps: float = Field(1e-8, gt=0)
+    """Adam's epsilon"""
     clip_norm: float | None = Field(100.0, gt=0)
     """longest gradient, over all weights together; none: not clipped"""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -54,8 +60,11 @@ def learning_rate(step: int, num_steps: int, config: OptimConfig) -> float:
 
 def make_optimiser(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
     """The optimiser of these weights. One tensor at a time (`foreach` false): no second copy of all of them."""
+    shared = {"lr": config.lr, "weight_decay": config.weight_decay, "foreach": False}
+    if config.name == "sgd":
+        return torch.optim.SGD(list(parameters), momentum=config.momentum, **shared)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
-    return kind(list(parameters), lr=config.lr, weight_decay=config.weight_decay, foreach=False)
+    return kind(list(parameters), betas=(config.momentum, config.beta2), eps=config.eps, **shared)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

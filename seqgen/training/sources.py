@@ -9,8 +9,9 @@ import numpy as np
 
 from seqgen.benchmarks import Stills, open_clips
 from seqgen.benchmarks.folder import LABELS_FILE
-from seqgen.dataset.clip import ClipSource, LabelledClip
+from seqgen.dataset.clip import ClipSource, LabelledClip, PictureKind
 from seqgen.errors import UserError
+from seqgen.estimators.feed import pictures_of
 from seqgen.training.batches import Batches
 from seqgen.training.config import SourcesConfig, TrainConfig
 
@@ -43,20 +44,20 @@ class SomeClips:
 
 def training_batches(config: TrainConfig) -> Batches:
     """The batches to learn from, augmented."""
-    data = config.data
-    sources = [_first(_stills(_open(path, data.split), data), data.limit) for path in data.train]
+    data, pictures = config.data, pictures_of(config.input)
+    sources = [_first(_stills(_open(path, data.split, pictures), data), data.limit) for path in data.train]
     return Batches(sources, data.reading, config.input, config.augment, seed=config.run.seed, hand=hand_of(config))
 
 
 def validation_batches(config: TrainConfig) -> Batches | None:
     """The batches to validate on, as they are; None where there are no clips for it, or none are wanted."""
-    data = config.data
+    data, pictures = config.data, pictures_of(config.input)
     if data.validation_clips == 0:
         return None
     if data.validation is not None:
-        sources = [_open(path, data.validation_split) for path in data.validation]
+        sources = [_open(path, data.validation_split, pictures) for path in data.validation]
     else:
-        sources = _with_split(data.train, data.validation_split)
+        sources = _with_split(data.train, data.validation_split, pictures)
     chosen = [_spread(_stills(source, data), data.validation_clips) for source in sources if len(source)]
     if not chosen:
         log.warning("%s: no clips to validate on; name some with data.validation", ", ".join(data.train))
@@ -64,17 +65,17 @@ def validation_batches(config: TrainConfig) -> Batches | None:
     return Batches(chosen, data.reading, config.input, None, seed=0, hand=hand_of(config), whole=True)
 
 
-def _open(path: str, split: str | None) -> ClipSource:
+def _open(path: str, split: str | None, pictures: Sequence[PictureKind]) -> ClipSource:
     """The clips of a folder; one of labelled pictures has no splits and is given whole."""
-    return open_clips(path, split=None if (Path(path) / LABELS_FILE).is_file() else split)
+    return open_clips(path, split=None if (Path(path) / LABELS_FILE).is_file() else split, pictures=pictures)
 
 
-def _with_split(paths: Sequence[str], split: str | None) -> list[ClipSource]:
+def _with_split(paths: Sequence[str], split: str | None, pictures: Sequence[PictureKind]) -> list[ClipSource]:
     """The data sets that have this split."""
     sources = []
     for path in paths:
         try:
-            sources.append(open_clips(path, split=split))
+            sources.append(open_clips(path, split=split, pictures=pictures))
         except UserError as error:
             log.info("not validated on: %s", error)
     return sources

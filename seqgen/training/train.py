@@ -25,7 +25,7 @@ from seqgen.errors import UserError
 from seqgen.estimators.batch import Batch
 from seqgen.estimators.checkpoint import load_weights, new_estimator, read_record, save_estimator
 from seqgen.estimators.estimator import device_of
-from seqgen.estimators.sample import to_device
+from seqgen.estimators.view import to_device
 from seqgen.evaluation.evaluate import mean_joint_error_mm
 from seqgen.training.batches import Batches
 from seqgen.training.checkpoint import BEST, LAST, Progress, TrainResult, load_training, save_training, write_result
@@ -73,7 +73,7 @@ def teach(config: TrainConfig, out: Path, *, group: Group = ALONE, say: Say = qu
                 raise UserError(_not_finite(progress.step + 1, loss, terms, batch, out))
             optimiser.step()
             group.average_statistics(estimator)
-            clock.count(len(batch.keys), batch.rgb.shape[0] * batch.rgb.shape[1])
+            clock.count(batch.num_clips, batch.num_clips * batch.num_frames)
             progress = replace(progress, step=progress.step + 1, clips=clock.clips, frames=clock.frames, seconds=clock.seconds, wait_seconds=clock.wait_seconds)
             last = progress.step == num_steps
 
@@ -84,7 +84,7 @@ def teach(config: TrainConfig, out: Path, *, group: Group = ALONE, say: Say = qu
 
             if validation is not None and (last or progress.step % run.validate_every == 0):
                 with clock.paused():
-                    progress = _validated(progress, group.agree(_validate(estimator, validation, device) if first else None))
+                    progress = _validated(progress, group.agree(_validate(estimator, validation, config.input.joints) if first else None))
                 _tell({"step": progress.step, "validation_mm": progress.validation_mm}, log, report, num_steps)
                 if first and progress.best_step == progress.step:
                     save_estimator(out / BEST, estimator, config.input, about(progress))
@@ -159,7 +159,7 @@ def _gradients(
     """Leaves the clipped gradient of the whole batch in the weights. This rank's terms, the whole batch's loss, the norm before clipping."""
     for parameter in learning:
         parameter.grad = None
-    with torch.autocast(batch.rgb.device.type, torch.bfloat16, enabled=config.optim.precision == "bfloat16"):
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=config.optim.precision == "bfloat16"):
         output = estimator(batch)
     terms = estimator.losses(output, batch)
     if not terms:
@@ -170,10 +170,10 @@ def _gradients(
     return terms, float(loss.detach()), float(clip_gradients(learning, config.optim.clip_norm))
 
 
-def _validate(estimator: nn.Module, validation: Batches, device: torch.device) -> float:
-    """Mean root-relative joint error over the validation clips, mm."""
+def _validate(estimator: nn.Module, validation: Batches, joint_set: str) -> float:
+    """Mean joint error over the validation clips, mm."""
     with closing(validation):  # its readers would only wait for the next validation
-        error_mm = mean_joint_error_mm(estimator, (to_device(batch, device) for batch in validation.of_epoch(0)))
+        error_mm = mean_joint_error_mm(estimator, validation.of_epoch(0), joint_set)
     if not math.isfinite(error_mm):
         raise UserError(f"validation: the error is {error_mm} mm: no joints with a wrist to measure from, or no finite prediction; see data.validation")
     return error_mm

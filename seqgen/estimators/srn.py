@@ -1,0 +1,94 @@
+"""SRN as an estimator (Ren et al., BMVC 2019): depth crops of a cube to joints, stage after stage; see `srn_network`.
+
+The crop's pixel p is u = p / (S / 2) - 1, as in the published code, and so are the pixels that the maps between stages are made of ("pixels"); the published
+maps count them by another scale ("corners"), up to 7.8 mm off in a cube of 250 mm.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqgen.config import Section
+from seqgen.estimators.batch import Batch
+from seqgen.estimators.cube import CubeConfig
+from seqgen.estimators.projection import PixelScale, joints_from_uvd, uvd_from_joints
+from seqgen.estimators.reparameterisation import Grid, Interface
+from seqgen.estimators.resnet import read_weights
+from seqgen.estimators.srn_losses import CoordinateLoss, srn_losses
+from seqgen.estimators.srn_network import SrnBackbone, SrnNetwork
+from seqgen.estimators.still_estimator import StillEstimator, StillOutput, absolute_joints
+from seqgen.estimators.view import View
+from seqgen.joint_targets import TARGETS, JointSetName
+
+
+class SrnInput(CubeConfig):
+    kind: Literal["depth"] = "depth"
+    """what the network is shown: a depth picture"""
+
+
+class SrnConfig(Section):
+    name: Literal["srn"] = "srn"
+    """the network"""
+    joints: JointSetName = "canonical"
+    """the joints it says: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
+    stages: int = Field(2, ge=1, le=8)
+    """how often joints are regressed, each time seeing the last result"""
+    backbone: SrnBackbone = "resnet18"
+    """the ResNet whose first part is shared and whose rest is every stage's own"""
+    width: float = Field(1.0, gt=0, le=4)
+    """factor of all channels, a multiple of 1/8"""
+    interface: Interface = "fields"
+    """what a stage is told of the last one's joints: fields (unit vectors and 3D heat maps, the paper's choice), heatmap3d, heatmap2d, heatmap2d_depth, deconvolution"""
+    kernel_size: float = Field(0.4, gt=0)
+    """how far from a joint its maps reach, in half cubes"""
+    grid: Grid = "pixels"
+    """where the maps' pixels lie: pixels (where they do), or corners (as the published code counts)"""
+    accumulate: bool = True
+    """a stage sees the maps of all before it, else of the last alone"""
+    loss: CoordinateLoss = "smooth_l1"
+    """smooth_l1 (knee at 0.01 half cubes) or l2"""
+
+
+class Srn(StillEstimator):
+    """The estimator."""
+
+    name: ClassVar[str] = "srn"
+
+    def __init__(self, config: SrnConfig, hand_layer: None = None) -> None:
+        """Weights are drawn from torch's global generator."""
+        super().__init__()
+        self.config = config
+        targets = TARGETS[config.joints]
+        self.root = targets.root
+        maps = {"interface": config.interface, "kernel_size": config.kernel_size, "grid": config.grid, "accumulate": config.accumulate}
+        self.network = SrnNetwork(targets.num_joints, stages=config.stages, backbone=config.backbone, width=config.width, **maps)
+
+    def stages_of(self, view: View) -> Sequence[Float[Tensor, "frames joints 3"]]:
+        """UVD of every stage."""
+        return self.network(view.depth.flatten(0, 1)[:, None])
+
+    def joints_of(self, stage: Float[Tensor, "frames joints 3"], view: View) -> tuple[Tensor, Tensor]:
+        """Pixels of the crop and metres of the camera frame."""
+        return joints_from_uvd(stage.unflatten(0, view.cube_m.shape), view, _scale(view))
+
+    def losses(self, output: StillOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """One term a stage, see `srn_losses`."""
+        uvd = uvd_from_joints(batch.joints_px, absolute_joints(batch)[..., 2], batch, _scale(batch))
+        return srn_losses(output.stages, uvd.flatten(0, 1), batch.joints_valid.flatten(0, 1), loss=self.config.loss)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """What fine-tuning may freeze: "encoder", what the stages share; "head", the stages."""
+        return {"encoder": self.network.features, "head": self.network.regressions}
+
+    def load_backbone(self, path: Path) -> None:
+        """Starts every stage from a ResNet's published weights: the stem's summed over the three colours, none for the maps of earlier stages."""
+        self.network.load_torchvision_weights(read_weights(path), where=str(path))
+
+
+def _scale(view: View) -> PixelScale:
+    half = view.depth.shape[-1] / 2
+    return PixelScale(origin=half, unit=half)
