@@ -61,9 +61,10 @@ class Scale:
 
 
 SCALES = {
-    # Two cores. A hand turned any way is more than a network learns in so few frames (66 mm after 60,000, where the mean hand is off by 103); seen from its owner's
-    # head it turns only as an arm lets it. Clips of 5 teach a fresh network little, for their frames are alike: the ConvLSTM is at 40 mm after 120,000, an encoder
-    # taught with as many stills at 33, where a blind guess is off by 50. So rows start from a backbone taught with stills, as the paper's do from ImageNet's.
+    # Two cores, 2 hours and 11 minutes for both tables of SeqHAND. A hand turned any way is more than a network learns in so few frames (66 mm after 60,000, where
+    # the mean hand is off by 103); seen from its owner's head it turns only as an arm lets it. Clips of 5 teach a fresh network little, for their frames are
+    # alike: the ConvLSTM is at 40 mm after 120,000, an encoder taught with as many stills at 33, where a blind guess is off by 50. So rows start from a
+    # backbone taught with stills, as the paper's do from ImageNet's.
     "small": Scale(
         size_px=96,
         frames=10,
