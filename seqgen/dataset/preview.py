@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seqgen.dataset.conventions import MANO_FINGERS
 from seqgen.dataset.sequence import HandSequence
-from seqgen.skeleton import BONES, FINGERS, PART_ARM, PART_OCCLUDER, PART_PALM
+from seqgen.joint_targets import TARGETS, JointSetName
+from seqgen.skeleton import PART_ARM, PART_OCCLUDER, PART_PALM
 
 Array = np.ndarray
 
@@ -55,17 +56,20 @@ def animated_gif(sequences: Sequence[HandSequence], *, tile_width: int = 160) ->
     return stream.getvalue()
 
 
-def draw_skeleton(picture: Image.Image, joints_px: Float[Array, "21 2"], visible: Bool[Array, "21"], scale: float) -> Image.Image:
-    """`picture`, which shows the frame `scale` times as large, with the joints over it. Drawn large and shrunk, for smooth lines."""
+def draw_skeleton(
+    picture: Image.Image, joints_px: Float[Array, "joints 2"], visible: Bool[Array, "joints"], scale: float, joints: JointSetName = "canonical"
+) -> Image.Image:
+    """`picture`, which shows the frame `scale` times as large, with the joints of a set over it. Drawn large and shrunk, for smooth lines."""
+    targets = TARGETS[joints]
     big = (picture.width * SMOOTHING, picture.height * SMOOTHING)
     places = ((joints_px + 0.5) * scale * SMOOTHING).tolist()  # pixel centres are at integers, PIL's corners are
     radius = max(2.0, picture.width / 64) * SMOOTHING
     overlay = Image.new("RGBA", big)
     draw = ImageDraw.Draw(overlay)
-    for parent, joint in BONES:
-        draw.line([*places[parent], *places[joint]], fill=_joint_colour(joint), width=round(radius * 0.7))
+    for parent, joint in targets.bones:
+        draw.line([*places[parent], *places[joint]], fill=_joint_colour(targets.names[joint]), width=round(radius * 0.7))
     for joint, (x, y) in enumerate(places):
-        box, colour = [x - radius, y - radius, x + radius, y + radius], _joint_colour(joint)
+        box, colour = [x - radius, y - radius, x + radius, y + radius], _joint_colour(targets.names[joint])
         draw.ellipse(box, fill=colour if visible[joint] else (0, 0, 0, 0), outline=colour, width=round(radius * 0.4))
     return Image.alpha_composite(picture.convert("RGBA"), overlay.resize(picture.size, Image.Resampling.BOX)).convert("RGB")
 
@@ -104,8 +108,8 @@ def _part_table() -> UInt8[Array, "256 3"]:
     return table
 
 
-def _joint_colour(joint: int) -> tuple[int, int, int]:
-    return WRIST_COLOUR if joint == 0 else FINGER_COLOURS[FINGERS[(joint - 1) // 4]]
+def _joint_colour(name: str) -> tuple[int, int, int]:
+    return FINGER_COLOURS.get(name.partition("_")[0], WRIST_COLOUR)
 
 
 def _block(sequence: HandSequence, columns: int, tile_width: int) -> list[Image.Image]:

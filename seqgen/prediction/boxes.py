@@ -70,7 +70,7 @@ def next_track(track: Track, frame: Frame, find_hand: Localiser | None, followin
     return Track(track.box_px, "lost", missed=missed) if track.box_px is not None and missed <= following.lost_after else Track(missed=missed)
 
 
-def follow_joints(track: Track, joints_px: Float32[Array, "21 2"], joints_m: Float32[Array, "21 3"], size: tuple[int, int]) -> Track:
+def follow_joints(track: Track, joints_px: Float32[Array, "joints 2"], joints_m: Float32[Array, "joints 3"], size: tuple[int, int]) -> Track:
     """`track` with the box about joints predicted in it. Joints that make no hand or lie outside the picture (width, height) are not followed."""
     if not track.is_found or track.box_px is None:
         return track

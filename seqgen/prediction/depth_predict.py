@@ -24,6 +24,7 @@ from seqgen.estimators.depth_sample import show
 from seqgen.estimators.estimator import device_of
 from seqgen.estimators.sample import about_z
 from seqgen.estimators.view import View, to_device
+from seqgen.joint_targets import JointSetName
 from seqgen.prediction.depth_frames import DepthFrame
 
 Array = np.ndarray
@@ -47,6 +48,7 @@ class DepthPrediction:
     joints_px: Float32[Array, "joints 2"] | None = None
     joints_m: Float32[Array, "joints 3"] | None = None
     root_m: Float32[Array, "3"] | None = None
+    joint_set: JointSetName = "canonical"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, rounded to a hundredth of a pixel and of a millimetre."""
@@ -88,7 +90,7 @@ def predict_depth_stream(loaded: LoadedEstimator, frames: Iterable[DepthFrame], 
         joints_px = None if crop is None else to_picture(arrays["joints_px"][None], crop)[0].astype(np.float32)
         joints_m, root_m = arrays["joints_m"] * mirror, arrays["root_m"] * mirror
         last_m = (joints_m + root_m).mean(0).astype(float)
-        yield DepthPrediction(frame, own_side, centre_m=centre, centre_from=centre_from, joints_px=joints_px, joints_m=joints_m, root_m=root_m)
+        yield DepthPrediction(frame, own_side, centre_m=centre, centre_from=centre_from, joints_px=joints_px, joints_m=joints_m, root_m=root_m, joint_set=input.joints)
 
 
 def find_centre(frame: DepthFrame, edge_m: float, last_m: Float[Array, "3"] | None) -> tuple[Float[Array, "3"] | None, CentreFrom | None, str | None]:

@@ -140,7 +140,7 @@ def as_picture(prediction: DepthPrediction, edge_m: float) -> FramePrediction:
     x, y, side = cube_squares(Cubes(centre, np.array([edge_m])), frame.intrinsics[None], frame.camera_kind)[0]
     box = np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], np.float32)
     picture = Frame(frame.name, grey(frame, float(prediction.centre_m[2]), edge_m), clip=frame.clip)
-    return FramePrediction(picture, prediction.side, box, "found", prediction.joints_px, prediction.joints_m)
+    return FramePrediction(picture, prediction.side, box, "found", prediction.joints_px, prediction.joints_m, joint_set=prediction.joint_set)
 
 
 def grey(frame: DepthFrame, centre_z_m: float, edge_m: float) -> UInt8[Array, "height width 3"]:

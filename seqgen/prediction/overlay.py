@@ -39,7 +39,7 @@ def draw_prediction(prediction: FramePrediction, *, longest_px: int) -> Image.Im
     scale = min(1.0, longest_px / max(picture.size))
     if scale < 1:
         picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS)
-    drawn = draw_skeleton(picture, prediction.joints_px, np.ones(21, bool), scale)
+    drawn = draw_skeleton(picture, prediction.joints_px, np.ones(len(prediction.joints_px), bool), scale, prediction.joint_set)
     if prediction.box_px is not None:
         outline = ((prediction.box_px + 0.5) * scale).tolist()
         ImageDraw.Draw(drawn).rectangle(outline, outline=BOX_COLOUR if prediction.found else LOST_COLOUR, width=max(1, round(max(drawn.size) / 400)))

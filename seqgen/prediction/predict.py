@@ -6,7 +6,7 @@ Does not know: files, where frames come from.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from seqgen.estimators.crop import InputConfig, crop_from_picture, crop_squares,
 from seqgen.estimators.estimator import Prediction, device_of
 from seqgen.estimators.sample import flip_of_crop
 from seqgen.estimators.view import View, to_device
+from seqgen.joint_targets import JointSetName
 from seqgen.prediction.boxes import BoxFrom, Following, Track, follow_joints, next_track
 from seqgen.prediction.frames import Frame
 from seqgen.prediction.localise import Box, Localiser
@@ -37,11 +38,12 @@ class FramePrediction:
     side: str
     box_px: Box | None
     box_from: BoxFrom
-    joints_px: Float32[Array, "21 2"]
-    joints_m: Float32[Array, "21 3"]
+    joints_px: Float32[Array, "joints 2"]
+    joints_m: Float32[Array, "joints 3"]
     pose: Float32[Array, "16 3"] | None = None
     betas: Float32[Array, "10"] | None = None
     weak_perspective: Float32[Array, "3"] | None = None
+    joint_set: JointSetName = "canonical"
 
     @property
     def found(self) -> bool:
@@ -89,7 +91,7 @@ def predict_stream(
         view, crop = view_of(frame.rgb, track.box_px, loaded.input, side=stream[2])
         with torch.no_grad():
             said, state = loaded.estimator.step(to_device(view, device), state)
-        prediction = _in_picture(said, crop, frame, track, side=stream[2])
+        prediction = replace(_in_picture(said, crop, frame, track, side=stream[2]), joint_set=loaded.input.joints)
         yield prediction
         track = follow_joints(track, prediction.joints_px, prediction.joints_m, (frame.rgb.shape[1], frame.rgb.shape[0]))
 
