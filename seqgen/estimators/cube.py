@@ -40,8 +40,8 @@ class CubeConfig(Section):
     """draw points with replacement, as HandR2N2's published code does: of 1,024 some 650 differ"""
     cube_mm: float = Field(250.0, ge=50, le=1000)
     """edge of the cube about the hand"""
-    centre: Literal["joints", "mass", "refined"] = "joints"
-    """where its middle is: the mean of the labelled joints; the centre of mass of what is nearest; or that, brought nearer to the joints by a small network"""
+    centre: Literal["joints", "mass"] = "joints"
+    """where its middle is: the mean of the labelled joints, or the centre of mass of what is nearest"""
     depth: Literal["clean", "sensor"] = "clean"
     """which depth of our data sets: as it truly is, or as their depth camera saw it"""
     joints: JointSetName = "canonical"

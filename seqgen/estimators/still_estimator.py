@@ -2,9 +2,10 @@
 
     view (B,T,...) -> `stages_of`: what each stage of the network says of the B * T frames -> the last one, decoded by `joints_of`: pixels, metres in space
 
-A subclass has `config`, `network`, and the three methods that raise here. Does not know which networks there are.
+A subclass has `config`, `network`, and the three methods that are abstract here. Does not know which networks there are.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,23 +29,23 @@ class StillOutput:
     view: View
 
 
-class StillEstimator(nn.Module):
+class StillEstimator(nn.Module, ABC):
     """Fits `Estimator`, but for `losses` and what is told above."""
 
     root: int  # joint that root-relative places start from
     network: nn.Module
 
+    @abstractmethod
     def stages_of(self, view: View) -> Sequence[Any]:
         """What the network says of the view's frames."""
-        raise NotImplementedError
 
+    @abstractmethod
     def joints_of(self, stage: Any, view: View) -> tuple[Float[Tensor, "batch frames joints 2"], Float[Tensor, "batch frames joints 3"]]:
         """Pixels of the crop and metres of the camera frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, output: StillOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms by name."""
-        raise NotImplementedError
 
     def forward(self, view: View) -> StillOutput:
         """Every frame by itself."""
