@@ -7,7 +7,7 @@ from page import table
 
 from seqgen.estimators.cost import network_cost, num_parameters
 from seqgen.estimators.resnet import ARCHITECTURES
-from seqgen.estimators.seqhand_network import SeqHandNetwork
+from seqgen.estimators.seqhand.network import SeqHandNetwork
 
 RESULT = Path(__file__).parent / "results" / "seqhand_parameters.md"
 VARIANTS = ("none", "lstm", "convlstm", "i3d", "motion")
@@ -27,7 +27,7 @@ PAGE = """# What SeqHAND-Net and its rivals cost
 Written by `python docs/parameters.py`; `tests/test_seqhand.py` holds the counts that the paper gives to within 1 %.
 
 Millions of parameters, and multiply-accumulates of a frame of a stream (billions at 224 px): convolutions and matrix products. The designs are drawn in
-`seqgen/estimators/seqhand_network.py`.
+`seqgen/estimators/seqhand/network.py`.
 
 ## Table 2 of the paper
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from seqgen.config import Section
 from seqgen.dataset.clip import LabelledClip
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig
 from seqgen.estimators.estimator import Prediction
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import InputConfig
 
 SIZE = (32, 24)  # of the pictures
 INPUT = InputConfig(size=48)  # twice the shorter side

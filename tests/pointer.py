@@ -11,9 +11,9 @@ from PIL import Image
 from seqgen.benchmarks.pinhole import FLESH_M
 from seqgen.dataset.clip import LabelledClip
 from seqgen.estimators.checkpoint import LoadedEstimator
-from seqgen.estimators.crop import InputConfig
 from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.view import View
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.view import View
 from seqgen.prediction.video import VideoWriter
 from tests.sequences import make_sequence
 

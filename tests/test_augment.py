@@ -9,8 +9,8 @@ from sequences import make_sequence
 
 from seqgen.dataset.clip import LabelledClip
 from seqgen.dataset.sequence import is_hand
-from seqgen.estimators.crop import InputConfig, crop_squares, scale_and_turn, to_crop, to_picture
-from seqgen.estimators.sample import Sample, make_sample
+from seqgen.estimators.views.crop import InputConfig, crop_squares, scale_and_turn, to_crop, to_picture
+from seqgen.estimators.views.sample import Sample, make_sample
 from seqgen.training.augment import AugmentConfig, _noise, augmented, draw_crop, hide, recolour
 from seqgen.training.spectrum import spectral_change
 

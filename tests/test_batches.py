@@ -16,8 +16,8 @@ from torch import Tensor
 
 from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import InputConfig
 from seqgen.training.augment import AugmentConfig
 from seqgen.training.batches import Batches, DataConfig
 

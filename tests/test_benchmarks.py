@@ -14,8 +14,8 @@ from seqgen.camera import Camera
 from seqgen.dataset.clip import ClipSource
 from seqgen.dataset.clips import DatasetClips
 from seqgen.errors import UserError
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.feed import batch_of
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.feed import batch_of
 from seqgen.geometry import axis_angle_from_matrix, random_rotation
 from seqgen.hand import load_hand
 from seqgen.hand.anatomy import joint_axes, pose_from_angles

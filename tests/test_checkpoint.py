@@ -24,8 +24,8 @@ from seqgen.estimators.checkpoint import (
     restore_checkpoint,
     save_estimator,
 )
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.seqhand import SeqHandConfig
+from seqgen.estimators.seqhand.estimator import SeqHandConfig
+from seqgen.estimators.views.crop import InputConfig
 
 SMALLEST = SeqHandConfig(backbone="resnet18", width=0.125)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqgen.estimators.crop import InputConfig, crop_from_picture, crop_squares, resample, scale_and_turn, to_crop, to_picture
+from seqgen.estimators.views.crop import InputConfig, crop_from_picture, crop_squares, resample, scale_and_turn, to_crop, to_picture
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (2, 48, 64, 3)).astype(np.uint8)

@@ -17,8 +17,8 @@ from seqgen.dataset.png import encode_png
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import LoadedEstimator, new_estimator
-from seqgen.estimators.cube import picture_points
-from seqgen.estimators.feed import batch_of
+from seqgen.estimators.views.cube import picture_points
+from seqgen.estimators.views.feed import batch_of
 from seqgen.pipeline.run import generate_dataset
 from seqgen.prediction.depth_frames import DepthFrame, open_depth, parse_intrinsics, read_cloud, read_depth
 from seqgen.prediction.depth_predict import predict_depth_stream

@@ -11,13 +11,13 @@ from seqgen.dataset import open_dataset
 from seqgen.dataset.clip import LabelledClip
 from seqgen.dataset.clips import DatasetClips
 from seqgen.errors import UserError
-from seqgen.estimators.crop import to_picture
-from seqgen.estimators.cube import CubeConfig, Cubes, centre_of_mass, cloud, cube_squares, depth_crop, draw_points
-from seqgen.estimators.depth_sample import find_cubes, make_depth_sample
-from seqgen.estimators.feed import batch_of
-from seqgen.estimators.projection import PixelScale, joints_from_uvd, project, unproject, uvd_from_joints
-from seqgen.estimators.sample import Sample
-from seqgen.estimators.view import View
+from seqgen.estimators.views.crop import to_picture
+from seqgen.estimators.views.cube import CubeConfig, Cubes, centre_of_mass, cloud, cube_squares, depth_crop, draw_points
+from seqgen.estimators.views.depth_sample import find_cubes, make_depth_sample
+from seqgen.estimators.views.feed import batch_of
+from seqgen.estimators.views.projection import PixelScale, joints_from_uvd, project, unproject, uvd_from_joints
+from seqgen.estimators.views.sample import Sample
+from seqgen.estimators.views.view import View
 from seqgen.pipeline.run import generate_dataset
 
 DEPTH, POINTS = CubeConfig(size=64), CubeConfig(kind="points", num_points=64)

@@ -8,10 +8,10 @@ import torch
 from evaluations import INPUT, NearlyRight, Shelf, make_clip, without_joints
 
 from seqgen.errors import UserError
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.feed import batches_of
-from seqgen.estimators.parametric_hand import ComponentHandLayer
-from seqgen.estimators.seqhand import SeqHand, SeqHandConfig
+from seqgen.estimators.seqhand.estimator import SeqHand, SeqHandConfig
+from seqgen.estimators.seqhand.parametric_hand import ComponentHandLayer
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.feed import batches_of
 from seqgen.evaluation.evaluate import CROP_PX, Evaluation, evaluate, mean_joint_error_mm
 from seqgen.evaluation.metrics import mean_error
 from seqgen.hand import load_hand

@@ -12,8 +12,8 @@ from toys import ToyClips, know_toy, toy_config
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import load_estimator, new_estimator, read_record, save_estimator
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.seqhand import SeqHandConfig
+from seqgen.estimators.seqhand.estimator import SeqHandConfig
+from seqgen.estimators.views.crop import InputConfig
 from seqgen.training import sources
 from seqgen.training import train as train_module
 from seqgen.training.config import TrainConfig

@@ -10,8 +10,8 @@ from torch.nn.functional import batch_norm, leaky_relu, linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.handr2n2_losses import handr2n2_losses
-from seqgen.estimators.handr2n2_network import HandR2N2Network
+from seqgen.estimators.handr2n2.losses import handr2n2_losses
+from seqgen.estimators.handr2n2.network import HandR2N2Network
 from seqgen.estimators.points import ball_query, farthest_point_sampling, gather, hashed_order, nearest_neighbours
 from seqgen.pipeline.process import one_thread
 
@@ -74,7 +74,7 @@ def num_of(joints, **fields):
 
 def macs(compute, monkeypatch):
     """Of a network or of its equations, on the meta device; sampling, a long loop there, has no products and is left out."""
-    for module in ("seqgen.estimators.handr2n2_network", __name__):
+    for module in ("seqgen.estimators.handr2n2.network", __name__):
         monkeypatch.setattr(f"{module}.farthest_point_sampling", lambda points, num: points.new_zeros(len(points), num, dtype=torch.long))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         compute()

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import conv2d, leaky_relu, linear, relu
 
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.jar_decoders import GroupedLinear, JarDecoder, JointAdapter, MultiHeadDecoder, px_from_uv, uv_from_px
+from seqgen.estimators.jar.decoders import GroupedLinear, JarDecoder, JointAdapter, MultiHeadDecoder, px_from_uv, uv_from_px
 
 SMALL = {"num_joints": 5, "map_side": 2, "maps_per_head": 3, "hidden": 16}
 OWN = {  # decoders of which a joint reads its own maps only

@@ -10,10 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seqgen.errors import UserError
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.detection25d import Detection25d, soft_argmax
-from seqgen.estimators.jar_decoders import px_from_uv, uv_from_px
-from seqgen.estimators.jar_losses import jar_losses
-from seqgen.estimators.jar_network import ABLATIONS, JarNetwork, depth_maps, heat_maps
+from seqgen.estimators.jar.decoders import px_from_uv, uv_from_px
+from seqgen.estimators.jar.detection25d import Detection25d, soft_argmax
+from seqgen.estimators.jar.losses import jar_losses
+from seqgen.estimators.jar.network import ABLATIONS, JarNetwork, depth_maps, heat_maps
 from seqgen.estimators.resnet import ResNet
 
 TINY = {"backbone": "resnet18", "width": 0.125, "size": 64, "num_joints": 5, "hidden": 32, "head_features": 8}

@@ -9,10 +9,10 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d, relu
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.hourglass import Hourglass, Residual
-from seqgen.estimators.jgr_p2o_losses import jgr_p2o_losses, offset_loss
-from seqgen.estimators.jgr_p2o_network import JgrP2oNetwork, StageOutput, decode_heatmaps, decode_offsets, pixel_coordinates, pixels_of_uv, uv_of_pixels
-from seqgen.estimators.joint_graph import normalised_adjacency, spatial_softmax
+from seqgen.estimators.jgr_p2o.hourglass import Hourglass, Residual
+from seqgen.estimators.jgr_p2o.joint_graph import normalised_adjacency, spatial_softmax
+from seqgen.estimators.jgr_p2o.losses import jgr_p2o_losses, offset_loss
+from seqgen.estimators.jgr_p2o.network import JgrP2oNetwork, StageOutput, decode_heatmaps, decode_offsets, pixel_coordinates, pixels_of_uv, uv_of_pixels
 
 EDGES = {  # of the paper's three data sets
     14: [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (9, 10), *((13, joint) for joint in (1, 3, 5, 7, 10, 11, 12))],

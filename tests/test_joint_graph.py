@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.joint_graph import JointGraphReasoning, ParameterisedGraph, SimilarityGraph, SkeletonGraph, give_back, normalised_adjacency, spatial_softmax, vote
+from seqgen.estimators.jgr_p2o.joint_graph import JointGraphReasoning, ParameterisedGraph, SimilarityGraph, SkeletonGraph, give_back, normalised_adjacency, spatial_softmax, vote
 
 SKELETONS = {  # JGR-P2O's: NYU, ICVL, MSRA
     14: [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (9, 10), *((13, joint) for joint in (1, 3, 5, 7, 10, 11, 12))],

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from seqgen.estimators.mask_loss import cell_distances, distance_px, occupied_cells, outside_share
-from seqgen.estimators.parametric_hand import ComponentHandLayer, ParametricHand
+from seqgen.estimators.seqhand.mask_loss import cell_distances, distance_px, occupied_cells, outside_share
+from seqgen.estimators.seqhand.parametric_hand import ComponentHandLayer, ParametricHand
 from seqgen.hand import load_hand
 from seqgen.pipeline.process import one_thread
 from seqgen.skeleton import PALM_M

@@ -10,8 +10,8 @@ from evaluations import INPUT, Shelf, make_clip
 from torch import nn
 
 from seqgen.dataset.clip import ClipSource, LabelledClip
-from seqgen.estimators.batch import Batch
 from seqgen.estimators.estimator import Prediction
+from seqgen.estimators.views.batch import Batch
 from seqgen.evaluation.evaluate import evaluate
 from seqgen.reproduction.measure import COVERED_JOINTS, INNER, HeldOutClips, blackout_jumps, clip_means, covered_frames, measure
 from seqgen.reproduction.tables import METRICS

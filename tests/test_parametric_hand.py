@@ -10,7 +10,7 @@ from runs import small_config
 from scipy.spatial.transform import Rotation
 
 from seqgen.camera import Camera
-from seqgen.estimators.parametric_hand import (
+from seqgen.estimators.seqhand.parametric_hand import (
     ComponentHandLayer,
     ParametricHand,
     axis_angle_from_matrix,

@@ -10,7 +10,7 @@ from real_sets import write_folder, write_freihand, write_list, write_stb
 
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
-from seqgen.estimators.crop import InputConfig
+from seqgen.estimators.views.crop import InputConfig
 from seqgen.prediction.boxes import read_boxes
 from seqgen.prediction.frames import ClipFrames, open_frames
 from seqgen.prediction.run import predict_into

@@ -10,11 +10,11 @@ import torch
 
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator, new_estimator
-from seqgen.estimators.crop import InputConfig, to_picture
 from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.feed import batch_of
-from seqgen.estimators.seqhand import SeqHandConfig
-from seqgen.estimators.view import View
+from seqgen.estimators.seqhand.estimator import SeqHandConfig
+from seqgen.estimators.views.crop import InputConfig, to_picture
+from seqgen.estimators.views.feed import batch_of
+from seqgen.estimators.views.view import View
 from seqgen.pipeline.process import one_thread
 from seqgen.prediction.boxes import Following, Track, follow_joints
 from seqgen.prediction.frames import ClipFrames, Frame

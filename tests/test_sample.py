@@ -16,11 +16,11 @@ from seqgen.dataset.clip import LabelledClip
 from seqgen.dataset.clips import DatasetClips
 from seqgen.dataset.mirror import mirrored
 from seqgen.dataset.sequence import is_hand
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig, crop_from_picture, to_picture
-from seqgen.estimators.feed import batch_of, batches_of, runs_of_one_length
-from seqgen.estimators.sample import collate, make_sample, normalised
-from seqgen.estimators.view import to_device
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import InputConfig, crop_from_picture, to_picture
+from seqgen.estimators.views.feed import batch_of, batches_of, runs_of_one_length
+from seqgen.estimators.views.sample import collate, make_sample, normalised
+from seqgen.estimators.views.view import to_device
 from seqgen.hand.layer import HandLayer
 from seqgen.pipeline.run import generate_dataset
 from seqgen.skeleton import PART_OCCLUDER

@@ -15,14 +15,14 @@ from seqgen.config import build
 from seqgen.dataset import open_dataset
 from seqgen.dataset.clips import DatasetClips
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
 from seqgen.estimators.cost import network_cost, num_parameters
-from seqgen.estimators.crop import InputConfig
 from seqgen.estimators.estimator import Estimator
-from seqgen.estimators.feed import batch_of
-from seqgen.estimators.parametric_hand import ComponentHandLayer, ParametricHand
-from seqgen.estimators.seqhand import SeqHand, SeqHandConfig
-from seqgen.estimators.seqhand_network import SeqHandNetwork
+from seqgen.estimators.seqhand.estimator import SeqHand, SeqHandConfig
+from seqgen.estimators.seqhand.network import SeqHandNetwork
+from seqgen.estimators.seqhand.parametric_hand import ComponentHandLayer, ParametricHand
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.feed import batch_of
 from seqgen.hand import load_hand
 from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.run import generate_dataset

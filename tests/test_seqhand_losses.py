@@ -9,10 +9,10 @@ from torch import Tensor
 
 from seqgen.config import build
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.mask_loss import outside_share
-from seqgen.estimators.parametric_hand import ComponentHandLayer, HandOutput, ParametricHand
-from seqgen.estimators.seqhand_losses import SeqHandLosses, seqhand_losses
+from seqgen.estimators.seqhand.losses import SeqHandLosses, seqhand_losses
+from seqgen.estimators.seqhand.mask_loss import outside_share
+from seqgen.estimators.seqhand.parametric_hand import ComponentHandLayer, HandOutput, ParametricHand
+from seqgen.estimators.views.batch import Batch
 from seqgen.hand import load_hand
 from seqgen.hand.layer import rotation_matrices
 from seqgen.pipeline.process import one_thread

@@ -8,10 +8,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.reparameterisation import Deconvolution, coordinates, heat_maps_2d, heat_maps_3d, vector_fields
 from seqgen.estimators.resnet import ResNet
-from seqgen.estimators.srn_losses import srn_losses
-from seqgen.estimators.srn_network import SrnNetwork
+from seqgen.estimators.srn.losses import srn_losses
+from seqgen.estimators.srn.network import SrnNetwork
+from seqgen.estimators.srn.reparameterisation import Deconvolution, coordinates, heat_maps_2d, heat_maps_3d, vector_fields
 
 INTERFACES = ["fields", "heatmap3d", "heatmap2d", "heatmap2d_depth", "deconvolution"]
 STAGE_1, PER_MAP = 11_019_008 + 21_546, 10 * 128  # of ResNet-18 and 14 joints; a map is read by a 3 x 3 and a 1 x 1 convolution to 128 channels

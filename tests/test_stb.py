@@ -13,8 +13,8 @@ from scipy.io import loadmat, savemat
 from seqgen.benchmarks import Stb
 from seqgen.dataset.clip import ClipSource
 from seqgen.errors import UserError
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.sample import make_sample
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.sample import make_sample
 from seqgen.skeleton import hand_frame
 
 

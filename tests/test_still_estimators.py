@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from seqgen.benchmarks import open_clips
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
-from seqgen.estimators.batch import Batch
 from seqgen.estimators.checkpoint import load_estimator, new_estimator, save_estimator
-from seqgen.estimators.detection25d import Detection25d
 from seqgen.estimators.estimator import Estimator
-from seqgen.estimators.feed import batch_of, pictures_of
-from seqgen.estimators.jgr_p2o_network import StageOutput
+from seqgen.estimators.jar.detection25d import Detection25d
+from seqgen.estimators.jgr_p2o.network import StageOutput
 from seqgen.estimators.resnet import ResNet
 from seqgen.estimators.still_estimator import StillEstimator, StillOutput
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.feed import batch_of, pictures_of
+from seqgen.estimators.views.view import View
 from seqgen.joint_targets import TARGETS
 from seqgen.pipeline.run import generate_dataset
 

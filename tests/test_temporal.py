@@ -6,8 +6,8 @@ from torch.nn.functional import conv2d, conv3d
 
 from seqgen.estimators.cost import num_parameters
 from seqgen.estimators.resnet import ResNet
-from seqgen.estimators.spatiotemporal import FrameEncoder, InflatedEncoder, MotionEncoder, MotionFeatures
-from seqgen.estimators.temporal import ConvLstm, Lstm
+from seqgen.estimators.seqhand.spatiotemporal import FrameEncoder, InflatedEncoder, MotionEncoder, MotionFeatures
+from seqgen.estimators.seqhand.temporal import ConvLstm, Lstm
 
 ENCODERS = [FrameEncoder, InflatedEncoder, MotionEncoder]
 

@@ -17,7 +17,7 @@ from toys import Toy, ToyClips, ToyConfig, know_toy, toy_config
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import load_estimator, new_estimator, read_record
-from seqgen.estimators.feed import batch_of
+from seqgen.estimators.views.feed import batch_of
 from seqgen.training import sources
 from seqgen.training import train as train_module
 from seqgen.training.checkpoint import first_difference

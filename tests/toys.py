@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from seqgen.config import Section
 from seqgen.dataset.clip import LabelledClip
 from seqgen.estimators import ESTIMATORS, EstimatorKind
-from seqgen.estimators.batch import Batch
 from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.sample import normalised
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.sample import normalised
+from seqgen.estimators.views.view import View
 from seqgen.training.config import TrainConfig, train_config
 
 

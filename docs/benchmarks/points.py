@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqgen.estimators.cost import num_parameters
-from seqgen.estimators.handr2n2_network import HandR2N2Network
+from seqgen.estimators.handr2n2.network import HandR2N2Network
 from seqgen.estimators.points import ball_query, farthest_point_sampling, gather, hashed_order, nearest_neighbours
 
 POINTS, CENTRES, JOINTS = 1024, (512, 128), (14, 16, 21)

@@ -120,7 +120,7 @@ def evaluate_command(known: argparse.Namespace) -> int:
     """`seqgen evaluate`: the report of a checkpoint on a data set."""
     from seqgen.benchmarks import open_clips
     from seqgen.estimators.checkpoint import load_estimator
-    from seqgen.estimators.feed import pictures_of
+    from seqgen.estimators.views.feed import pictures_of
     from seqgen.evaluation.evaluate import evaluate
     from seqgen.evaluation.report import write_report
     from seqgen.prediction.run import check_output
@@ -158,7 +158,7 @@ def predict_command(known: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from seqgen.estimators.checkpoint import load_estimator
-    from seqgen.estimators.cube import CubeConfig
+    from seqgen.estimators.views.cube import CubeConfig
     from seqgen.prediction.run import predict_into
 
     _check_device(known.device)

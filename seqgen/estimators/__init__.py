@@ -1,17 +1,17 @@
-"""The networks, by name. Add one: a file with a config (a `Section` whose `name` is a Literal) and a class that fits `Estimator`, and a line here."""
+"""The networks, by name. Add one: a folder with a config (a `Section` whose `name` is a Literal) and a class that fits `Estimator`, and a line here."""
 
 from typing import NamedTuple
 
 from torch import nn
 
 from seqgen.config import Section
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.cube import CubeConfig
-from seqgen.estimators.handr2n2 import HandR2N2, HandR2N2Config, HandR2N2Input
-from seqgen.estimators.jar import Jar, JarConfig, JarInput
-from seqgen.estimators.jgr_p2o import JgrP2o, JgrP2oConfig, JgrP2oInput
-from seqgen.estimators.seqhand import SeqHand, SeqHandConfig
-from seqgen.estimators.srn import Srn, SrnConfig, SrnInput
+from seqgen.estimators.handr2n2.estimator import HandR2N2, HandR2N2Config, HandR2N2Input
+from seqgen.estimators.jar.estimator import Jar, JarConfig, JarInput
+from seqgen.estimators.jgr_p2o.estimator import JgrP2o, JgrP2oConfig, JgrP2oInput
+from seqgen.estimators.seqhand.estimator import SeqHand, SeqHandConfig
+from seqgen.estimators.srn.estimator import Srn, SrnConfig, SrnInput
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.cube import CubeConfig
 
 
 class EstimatorKind(NamedTuple):

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from seqgen.config import Section, build
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
-from seqgen.estimators.feed import Input
-from seqgen.estimators.parametric_hand import ComponentHandLayer
+from seqgen.estimators.seqhand.parametric_hand import ComponentHandLayer
+from seqgen.estimators.views.feed import Input
 from seqgen.files import arrays_digest, file_digest, written_aside
 from seqgen.hand import load_hand
 from seqgen.hand.layer import HandLayer

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqgen.estimators.seqhand_network import SeqHandNetwork
+from seqgen.estimators.seqhand.network import SeqHandNetwork
 
 
 class Cost(NamedTuple):

@@ -9,8 +9,8 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from seqgen.config import Section
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.view import View
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
 from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.view import View
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import scale_and_turn, to_picture
 from seqgen.estimators.estimator import Prediction, device_of
-from seqgen.estimators.feed import Input, batch_of, runs_of_one_length
-from seqgen.estimators.view import to_device
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import scale_and_turn, to_picture
+from seqgen.estimators.views.feed import Input, batch_of, runs_of_one_length
+from seqgen.estimators.views.view import to_device
 from seqgen.evaluation.metrics import joint_errors, root_relative
 from seqgen.joint_targets import TARGETS, JointTargets
 

@@ -21,8 +21,8 @@ from seqgen.camera import CameraKind
 from seqgen.dataset.clip import ClipSource
 from seqgen.dataset.sequence import depth_counts
 from seqgen.errors import UserError
-from seqgen.estimators.cube import CubeConfig
-from seqgen.estimators.depth_sample import find_cubes
+from seqgen.estimators.views.cube import CubeConfig
+from seqgen.estimators.views.depth_sample import find_cubes
 from seqgen.prediction.frames import CHUNK, in_order_of_numbers
 
 Array = np.ndarray

@@ -18,12 +18,12 @@ from jaxtyping import Float, Float32
 
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
-from seqgen.estimators.crop import to_picture
-from seqgen.estimators.cube import FEWEST_POINTS, CubeConfig, Cubes, draw_points, mass_of_points, nearest_slab, picture_points
-from seqgen.estimators.depth_sample import show
 from seqgen.estimators.estimator import device_of
-from seqgen.estimators.sample import about_z
-from seqgen.estimators.view import View, to_device
+from seqgen.estimators.views.crop import to_picture
+from seqgen.estimators.views.cube import FEWEST_POINTS, CubeConfig, Cubes, draw_points, mass_of_points, nearest_slab, picture_points
+from seqgen.estimators.views.depth_sample import show
+from seqgen.estimators.views.sample import about_z
+from seqgen.estimators.views.view import View, to_device
 from seqgen.joint_targets import JointSetName
 from seqgen.prediction.depth_frames import DepthFrame
 

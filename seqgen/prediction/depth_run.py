@@ -18,8 +18,8 @@ from jaxtyping import Float, UInt8
 from seqgen.benchmarks import open_clips
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
-from seqgen.estimators.cube import Cubes, cube_squares
-from seqgen.estimators.feed import pictures_of
+from seqgen.estimators.views.cube import Cubes, cube_squares
+from seqgen.estimators.views.feed import pictures_of
 from seqgen.files import write_json
 from seqgen.prediction.depth_frames import ClipDepth, DepthFrame, DepthSource, open_depth
 from seqgen.prediction.depth_predict import DepthPrediction, predict_depth_stream

@@ -15,10 +15,10 @@ from jaxtyping import Float32, Float64, UInt8
 
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
-from seqgen.estimators.crop import InputConfig, crop_from_picture, crop_squares, resample, to_picture
 from seqgen.estimators.estimator import Prediction, device_of
-from seqgen.estimators.sample import flip_of_crop
-from seqgen.estimators.view import View, to_device
+from seqgen.estimators.views.crop import InputConfig, crop_from_picture, crop_squares, resample, to_picture
+from seqgen.estimators.views.sample import flip_of_crop
+from seqgen.estimators.views.view import View, to_device
 from seqgen.joint_targets import JointSetName
 from seqgen.prediction.boxes import BoxFrom, Following, Track, follow_joints, next_track
 from seqgen.prediction.frames import Frame

@@ -25,7 +25,7 @@ from torch import nn
 from seqgen.benchmarks import open_clips
 from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.estimators.checkpoint import load_estimator
-from seqgen.estimators.feed import Input, pictures_of
+from seqgen.estimators.views.feed import Input, pictures_of
 from seqgen.evaluation.evaluate import Evaluation, evaluate
 from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors, procrustes_aligned
 from seqgen.skeleton import TIPS

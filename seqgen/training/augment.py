@@ -15,8 +15,8 @@ from scipy.special import ndtri
 
 from seqgen.config import Section, interval
 from seqgen.dataset.clip import LabelledClip
-from seqgen.estimators.crop import InputConfig, crop_from_picture, crop_squares
-from seqgen.estimators.sample import Sample, make_sample
+from seqgen.estimators.views.crop import InputConfig, crop_from_picture, crop_squares
+from seqgen.estimators.views.sample import Sample, make_sample
 from seqgen.training.spectrum import spectral_change
 
 Array = np.ndarray

@@ -15,10 +15,10 @@ from pydantic import Field
 
 from seqgen.config import Section, interval
 from seqgen.dataset.clip import LabelledClip
-from seqgen.estimators.cube import CubeConfig
-from seqgen.estimators.depth_sample import find_cubes, make_depth_sample, shifted
-from seqgen.estimators.projection import project
-from seqgen.estimators.sample import Sample, weak_perspective_of
+from seqgen.estimators.views.cube import CubeConfig
+from seqgen.estimators.views.depth_sample import find_cubes, make_depth_sample, shifted
+from seqgen.estimators.views.projection import project
+from seqgen.estimators.views.sample import Sample, weak_perspective_of
 from seqgen.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 
 Array = np.ndarray

@@ -24,9 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 from seqgen.config import Section
 from seqgen.dataset.clip import ClipSource
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.feed import Input, sample_of
-from seqgen.estimators.sample import Sample, collate
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.feed import Input, sample_of
+from seqgen.estimators.views.sample import Sample, collate
 from seqgen.training.augment import AugmentConfig, augmented
 from seqgen.training.augment_depth import DepthAugmentConfig, augmented_depth
 

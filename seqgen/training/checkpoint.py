@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from seqgen.config import config_digest
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import load_weights, plain_tensors, read_tensors, replaced_checkpoint, restore_checkpoint, write_estimator
-from seqgen.estimators.feed import Input
+from seqgen.estimators.views.feed import Input
 from seqgen.files import file_digest, write_json
 
 CLAIM_NAME, RESULT_NAME, LAST, BEST = "config.json", "result.json", "last", "best"

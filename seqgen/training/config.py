@@ -13,8 +13,8 @@ from seqgen.config import Section, build
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.checkpoint import read_record
-from seqgen.estimators.cube import CubeConfig
 from seqgen.estimators.resnet import weights_digest
+from seqgen.estimators.views.cube import CubeConfig
 from seqgen.training.augment import AugmentConfig
 from seqgen.training.augment_depth import DepthAugmentConfig
 from seqgen.training.batches import DataConfig

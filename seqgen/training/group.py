@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
+from seqgen.estimators.views.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from seqgen.benchmarks import Stills, open_clips
 from seqgen.benchmarks.folder import LABELS_FILE
 from seqgen.dataset.clip import ClipSource, LabelledClip, PictureKind
 from seqgen.errors import UserError
-from seqgen.estimators.feed import pictures_of
+from seqgen.estimators.views.feed import pictures_of
 from seqgen.training.batches import Batches
 from seqgen.training.config import SourcesConfig, TrainConfig
 

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from seqgen.errors import UserError
-from seqgen.estimators.batch import Batch
 from seqgen.estimators.checkpoint import load_weights, new_estimator, read_record, save_estimator
 from seqgen.estimators.estimator import device_of
-from seqgen.estimators.view import to_device
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.view import to_device
 from seqgen.evaluation.evaluate import mean_joint_error_mm
 from seqgen.training.batches import Batches
 from seqgen.training.checkpoint import BEST, LAST, Progress, TrainResult, load_training, save_training, write_result

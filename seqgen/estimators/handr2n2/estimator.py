@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqgen.config import Section
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.cube import CubeConfig
-from seqgen.estimators.handr2n2_losses import handr2n2_losses
-from seqgen.estimators.handr2n2_network import CandidateActivation, Gates, GraphInit, GraphKind, HandR2N2Network
-from seqgen.estimators.projection import project
+from seqgen.estimators.handr2n2.losses import handr2n2_losses
+from seqgen.estimators.handr2n2.network import CandidateActivation, Gates, GraphInit, GraphKind, HandR2N2Network
 from seqgen.estimators.still_estimator import StillEstimator, StillOutput, absolute_joints
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.cube import CubeConfig
+from seqgen.estimators.views.projection import project
+from seqgen.estimators.views.view import View
 from seqgen.joint_targets import TARGETS, JointSetName
 
 UNIT_OVER_EDGE = 1.1

@@ -13,15 +13,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqgen.config import Section
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.cube import CubeConfig
-from seqgen.estimators.projection import PixelScale, joints_from_uvd, uvd_from_joints
-from seqgen.estimators.reparameterisation import Grid, Interface
 from seqgen.estimators.resnet import read_weights
-from seqgen.estimators.srn_losses import CoordinateLoss, srn_losses
-from seqgen.estimators.srn_network import SrnBackbone, SrnNetwork
+from seqgen.estimators.srn.losses import CoordinateLoss, srn_losses
+from seqgen.estimators.srn.network import SrnBackbone, SrnNetwork
+from seqgen.estimators.srn.reparameterisation import Grid, Interface
 from seqgen.estimators.still_estimator import StillEstimator, StillOutput, absolute_joints
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.cube import CubeConfig
+from seqgen.estimators.views.projection import PixelScale, joints_from_uvd, uvd_from_joints
+from seqgen.estimators.views.view import View
 from seqgen.joint_targets import TARGETS, JointSetName
 
 

@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from seqgen.dataset.clip import LabelledClip
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig, crop_squares, resample, scale_and_turn, to_crop
-from seqgen.estimators.crop import crop_from_picture as map_to_crop
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import InputConfig, crop_squares, resample, scale_and_turn, to_crop
+from seqgen.estimators.views.crop import crop_from_picture as map_to_crop
 from seqgen.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from seqgen.joint_targets import TARGETS, JointTargets
 

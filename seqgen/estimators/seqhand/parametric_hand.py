@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqgen.estimators.batch import Batch
+from seqgen.estimators.views.batch import Batch
 from seqgen.hand.layer import HandLayer, rotation_matrices
 from seqgen.hand.model import HandModel
 from seqgen.joint_targets import TARGETS, JointSetName

@@ -16,14 +16,14 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from seqgen.config import Section
-from seqgen.estimators.batch import Batch
 from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.parametric_hand import ComponentHandLayer, HandOutput, ParametricHand, RotationKind
 from seqgen.estimators.resnet import ResNetName, stem_channels
-from seqgen.estimators.sample import normalised
-from seqgen.estimators.seqhand_losses import SeqHandLosses, seqhand_losses
-from seqgen.estimators.seqhand_network import SeqHandNetwork, State, Temporal
-from seqgen.estimators.view import View
+from seqgen.estimators.seqhand.losses import SeqHandLosses, seqhand_losses
+from seqgen.estimators.seqhand.network import SeqHandNetwork, State, Temporal
+from seqgen.estimators.seqhand.parametric_hand import ComponentHandLayer, HandOutput, ParametricHand, RotationKind
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.sample import normalised
+from seqgen.estimators.views.view import View
 from seqgen.hand import HandKind
 from seqgen.joint_targets import JointSetName
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqgen.estimators.jar_decoders import uv_from_px
+from seqgen.estimators.jar.decoders import uv_from_px
 from seqgen.estimators.resnet import ResNet, ResNetName, read_weights
 
 NUM_DECONVOLUTIONS = 3

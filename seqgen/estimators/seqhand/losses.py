@@ -27,9 +27,9 @@ from pydantic import Field
 from torch import Tensor
 
 from seqgen.config import Section
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.mask_loss import outside_share
-from seqgen.estimators.parametric_hand import HandOutput
+from seqgen.estimators.seqhand.mask_loss import outside_share
+from seqgen.estimators.seqhand.parametric_hand import HandOutput
+from seqgen.estimators.views.batch import Batch
 from seqgen.hand.layer import rotation_matrices
 from seqgen.skeleton import PALM_M
 

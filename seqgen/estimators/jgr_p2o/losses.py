@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from seqgen.estimators.jgr_p2o_network import StageOutput
+from seqgen.estimators.jgr_p2o.network import StageOutput
 
 BACKGROUND_Z = 1.0
 

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Float32, UInt16
 from seqgen.camera import CameraKind
 from seqgen.dataset.clip import LabelledClip
 from seqgen.errors import UserError
-from seqgen.estimators.crop import crop_from_picture, scale_and_turn
-from seqgen.estimators.cube import FEWEST_POINTS, CubeConfig, Cubes, centre_of_mass, cloud, cube_squares, depth_crop, draw_points
-from seqgen.estimators.sample import Sample, flip_of_crop, labels_of
+from seqgen.estimators.views.crop import crop_from_picture, scale_and_turn
+from seqgen.estimators.views.cube import FEWEST_POINTS, CubeConfig, Cubes, centre_of_mass, cloud, cube_squares, depth_crop, draw_points
+from seqgen.estimators.views.sample import Sample, flip_of_crop, labels_of
 
 Array = np.ndarray
 

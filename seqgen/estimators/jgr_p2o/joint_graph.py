@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from seqgen.estimators.hourglass import conv_block
+from seqgen.estimators.jgr_p2o.hourglass import conv_block
 
 Graph = Literal["skeleton", "similarity", "parameterised"]
 Edges = Sequence[tuple[int, int]]

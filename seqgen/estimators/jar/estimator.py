@@ -16,19 +16,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqgen.config import Section
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.detection25d import Detection25d
 from seqgen.estimators.estimator import Prediction
-from seqgen.estimators.jar_decoders import DEPTH_UNIT_M, px_from_uv, uv_from_px
-from seqgen.estimators.jar_losses import jar_losses
-from seqgen.estimators.jar_network import ABLATIONS, DepthSplat, JarNetwork
-from seqgen.estimators.projection import unproject
+from seqgen.estimators.jar.decoders import DEPTH_UNIT_M, px_from_uv, uv_from_px
+from seqgen.estimators.jar.detection25d import Detection25d
+from seqgen.estimators.jar.losses import jar_losses
+from seqgen.estimators.jar.network import ABLATIONS, DepthSplat, JarNetwork
+from seqgen.estimators.jar.root_depth import flat_places, known_camera, root_depth, squared_length
 from seqgen.estimators.resnet import ResNetName
-from seqgen.estimators.root_depth import flat_places, known_camera, root_depth, squared_length
-from seqgen.estimators.sample import normalised
 from seqgen.estimators.still_estimator import StillEstimator, StillOutput
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.projection import unproject
+from seqgen.estimators.views.sample import normalised
+from seqgen.estimators.views.view import View
 from seqgen.joint_targets import TARGETS, JointSetName
 
 TYPICAL_SQUARED_LENGTH_M2 = 0.047  # of the 20 bones of an adult's hand, until training data say better

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seqgen.estimators.view import View
+from seqgen.estimators.views.view import View
 
 
 class PixelScale(NamedTuple):

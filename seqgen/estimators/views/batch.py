@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
-from seqgen.estimators.view import View
+from seqgen.estimators.views.view import View
 
 
 @dataclass(frozen=True, kw_only=True)

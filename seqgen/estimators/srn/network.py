@@ -21,8 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
-from seqgen.estimators.reparameterisation import Deconvolution, Grid, Interface, Reparameterisation
 from seqgen.estimators.resnet import ARCHITECTURES, BasicBlock, Bottleneck, ResNet, Weights, initialise, matching_weights, residual_layer, stem_channels
+from seqgen.estimators.srn.reparameterisation import Deconvolution, Grid, Interface, Reparameterisation
 
 SrnBackbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 

@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqgen.config import Section
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.cube import CubeConfig
-from seqgen.estimators.jgr_p2o_losses import jgr_p2o_losses
-from seqgen.estimators.jgr_p2o_network import Decoding, JgrP2oNetwork, StageOutput, Weighting
-from seqgen.estimators.joint_graph import Graph
-from seqgen.estimators.projection import PixelScale, joints_from_uvd, uvd_from_joints
+from seqgen.estimators.jgr_p2o.joint_graph import Graph
+from seqgen.estimators.jgr_p2o.losses import jgr_p2o_losses
+from seqgen.estimators.jgr_p2o.network import Decoding, JgrP2oNetwork, StageOutput, Weighting
 from seqgen.estimators.still_estimator import StillEstimator, StillOutput, absolute_joints
-from seqgen.estimators.view import View
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.cube import CubeConfig
+from seqgen.estimators.views.projection import PixelScale, joints_from_uvd, uvd_from_joints
+from seqgen.estimators.views.view import View
 from seqgen.joint_targets import TARGETS, JointSetName
 
 

@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seqgen.estimators.resnet import ResNetName, channels_of
-from seqgen.estimators.spatiotemporal import FrameEncoder, InflatedEncoder, MotionEncoder, Past
-from seqgen.estimators.temporal import ConvLstm, Lstm, Memory
+from seqgen.estimators.seqhand.spatiotemporal import FrameEncoder, InflatedEncoder, MotionEncoder, Past
+from seqgen.estimators.seqhand.temporal import ConvLstm, Lstm, Memory
 
 Temporal = Literal["none", "lstm", "convlstm", "i3d", "motion"]
 State = tuple[Past, Memory | None]  # of the encoder, of the recurrent layer

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from seqgen.dataset.clip import ClipSource, LabelledClip, PictureKind
-from seqgen.estimators.batch import Batch
-from seqgen.estimators.crop import InputConfig
-from seqgen.estimators.cube import CubeConfig
-from seqgen.estimators.depth_sample import make_depth_sample
-from seqgen.estimators.sample import Sample, collate, make_sample
+from seqgen.estimators.views.batch import Batch
+from seqgen.estimators.views.crop import InputConfig
+from seqgen.estimators.views.cube import CubeConfig
+from seqgen.estimators.views.depth_sample import make_depth_sample
+from seqgen.estimators.views.sample import Sample, collate, make_sample
 
 Input = InputConfig | CubeConfig
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seqgen.estimators.projection import rays
+from seqgen.estimators.views.projection import rays
 
 Bones = tuple[tuple[int, int], ...]
 NEAREST_M = 0.05  # of the camera: a hand is not nearer

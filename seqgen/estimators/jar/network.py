@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqgen.estimators.jar_decoders import Decoded, DecoderKind, JarDecoder, px_from_uv, transformation
+from seqgen.estimators.jar.decoders import Decoded, DecoderKind, JarDecoder, px_from_uv, transformation
 from seqgen.estimators.resnet import ResNet, ResNetName, read_weights
 
 DepthSplat = Literal["pixel", "bilinear", "heat"]

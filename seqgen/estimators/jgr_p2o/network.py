@@ -27,8 +27,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqgen.estimators.hourglass import Hourglass, Residual, conv_block
-from seqgen.estimators.joint_graph import Edges, Graph, JointGraphReasoning, at_least_single, spatial_softmax
+from seqgen.estimators.jgr_p2o.hourglass import Hourglass, Residual, conv_block
+from seqgen.estimators.jgr_p2o.joint_graph import Edges, Graph, JointGraphReasoning, at_least_single, spatial_softmax
 
 Weighting = Literal["graph", "attention", "uniform"]
 Decoding = Literal["offset", "heatmap"]
