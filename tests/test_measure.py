@@ -13,8 +13,8 @@ from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.estimators.estimator import Prediction
 from seqgen.estimators.views.batch import Batch
 from seqgen.evaluation.evaluate import evaluate
-from seqgen.reproduction.measure import COVERED_JOINTS, INNER, HeldOutClips, blackout_jumps, clip_means, covered_frames, measure
-from seqgen.reproduction.tables import METRICS
+from seqgen.reproduction.columns import CLIP_COLUMNS, METRICS
+from seqgen.reproduction.measure import COVERED_JOINTS, INNER, HeldOutClips, blackout_jumps, clip_means, covered_frames, measure, successes
 from seqgen.skeleton import TIPS
 
 FRAMES = 5
@@ -91,23 +91,38 @@ def test_black_frame_needs_neighbours(frame: int) -> None:
 def test_all_metrics_of_a_known_error() -> None:
     """Dark clips: 20 of 21 joints are off by 42 mm, in every frame alike; the others are right."""
     source = Shelf([still_clip(0), still_clip(1, grey=0), still_clip(2)])
-    found = measure(Shy(0.042), INPUT, source, clips=3)
+    found = measure(Shy(0.042), INPUT, source, metrics=CLIP_COLUMNS.metrics, clips=3)
     assert found["error_mm"] == pytest.approx([0, 40, 0], abs=1e-3)
     assert found["auc_3d"] == pytest.approx([1, (1 + 20 * 8.0 / 30) / 21, 1], abs=0.5 / 30)  # an error of 42 mm scores (50 - 42) / 30, within half a step
     assert found["error_px"] == pytest.approx([0, 0, 0], abs=1e-3) and found["auc_2d"] == pytest.approx([1, 1, 1], abs=0.5 / 20)
     assert found["acceleration_mm"] == pytest.approx([0, 0, 0], abs=1e-3)
     assert np.isnan(found["covered_mm"]).all()  # these clips have no masks
+    assert found["mean_20"] == pytest.approx([1, 0, 1]) and found["max_40"] == pytest.approx([1, 0, 1])
+    assert np.isnan(found["space_mm"]).all() and np.isnan(found["space_max_20"]).all()  # this network does not know where the hand is
     assert set(METRICS) <= set(found)
 
 
+def test_blackout_is_measured_only_when_asked_for() -> None:
+    assert not {"blackout_mm", "black_frame_mm"} & measure(Shy(0.0), INPUT, Shelf([still_clip(0)]), metrics=("error_mm",), clips=1).keys()
+
+
+def test_successes_count_frames_by_their_mean_and_by_their_worst_joint() -> None:
+    """Three clips of a frame: one joint of three is off by 30 mm; all by 15; a joint without a label is off by a metre. A frame without any label is no frame."""
+    mm = np.array([[30.0, 0, 0], [15, 15, 15], [1000, 19, 5], [0, 0, 0]])
+    valid = np.array([[1, 1, 1], [1, 1, 1], [0, 1, 1], [0, 0, 0]], bool)
+    found = successes(mm, valid, np.array([0, 0, 1, 2]), 3)
+    assert found["mean_20"].tolist()[:2] == [1.0, 1.0] and found["max_20"].tolist()[:2] == [0.5, 1.0] and found["max_40"].tolist()[:2] == [1.0, 1.0]
+    assert all(np.isnan(values[2]) for values in found.values())
+
+
 def test_aligned_error_leaves_turn_and_size_out() -> None:
-    found = measure(Turned(), INPUT, Shelf([still_clip(n) for n in range(2)]), clips=2)
+    found = measure(Turned(), INPUT, Shelf([still_clip(n) for n in range(2)]), metrics=(), clips=2)
     assert found["pa_mm"] == pytest.approx([0, 0], abs=1e-3) and (found["error_mm"] > 20).all()
 
 
 def test_aligned_error_of_a_wrist_out_of_place() -> None:
     """All joints but the wrist take a step aside: alignment shares it among them, and leaves less than the root-relative 20 of 21 steps, but something."""
-    found = measure(Shy(0.021), INPUT, Shelf([still_clip(0, grey=0), still_clip(1)]), clips=2)
+    found = measure(Shy(0.021), INPUT, Shelf([still_clip(0, grey=0), still_clip(1)]), metrics=(), clips=2)
     assert 0.1 < found["pa_mm"][0] < found["error_mm"][0] == pytest.approx(20.0, abs=1e-3) and found["pa_mm"][1] == pytest.approx(0, abs=1e-3)
 
 
@@ -130,7 +145,7 @@ def test_covered_error_is_of_covered_frames() -> None:
     clip = still_clip(0)
     rgb, mask = clip.rgb.copy(), np.ones(clip.rgb.shape[:3], bool)
     rgb[1], mask[1] = 0, False
-    found = measure(Shy(0.021), INPUT, Shelf([replace(clip, rgb=rgb, mask=mask)]), clips=1)
+    found = measure(Shy(0.021), INPUT, Shelf([replace(clip, rgb=rgb, mask=mask)]), metrics=(), clips=1)
     assert found["covered_mm"] == pytest.approx([20.0], abs=1e-3) and found["error_mm"] == pytest.approx([20.0 / FRAMES], abs=1e-3)
 
 

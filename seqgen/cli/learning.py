@@ -9,7 +9,7 @@ from seqgen.config import field_table, find_config, overlay, parse_overrides, re
 from seqgen.errors import UserError
 
 DEPTH_UNITS = {"1mm": 1e-3, "0.1mm": 1e-4}
-ALIASES = {"train_workers": "run.train_workers", "data": "data.train", "freeze": "run.freeze"}
+ALIASES = {"train_workers": "run.train_workers", "data": "data.train", "freeze": "run.freeze", "backbone_weights": "run.backbone"}
 
 
 def add_commands(commands: Any) -> None:
@@ -45,11 +45,13 @@ def add_commands(commands: Any) -> None:
     predict.set_defaults(function=predict_command)
 
     reproduce = commands.add_parser("reproduce", help="make a table of a paper again: data, training of every row, tests, the table")
-    reproduce.add_argument("table", help="seqhand-table2 or seqhand-table3")
+    reproduce.add_argument("table", help="its name; a wrong one lists them")
     reproduce.add_argument("--scale", default="small", choices=["small", "medium", "paper"])
+    reproduce.add_argument("--data", default="seqgen", metavar="NAME", help="seqgen: data sets that are generated; or nyu, icvl, msra, hands17, freihand, stb, rhd: your own copy")
+    reproduce.add_argument("--data-folder", type=Path, metavar="DIR", help="where your copy of a real data set is")
     reproduce.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
     reproduce.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    reproduce.add_argument("--out", type=Path, help="folder for data, checkpoints and tables (default: outputs/reproduce/<scale>)")
+    reproduce.add_argument("--out", type=Path, help="folder for data, checkpoints and tables (default: outputs/reproduce/<scale>, of real data <scale>-<data>)")
     reproduce.add_argument("--jobs", type=int, metavar="N", help="trainings at once (default: what the scale suggests)")
     reproduce.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after so many; the same command goes on")
     reproduce.set_defaults(function=reproduce_command)
@@ -83,7 +85,7 @@ def finetune_command(words: list[str]) -> int:
         about += "\n--freeze temporal (the default) leaves the recurrent layer as it is, none nothing; --out defaults to outputs/finetune/<checkpoint's run>"
         _print_help("finetune --from CKPT --data DATASET [DATASET ...] [--freeze temporal|none] [--out DIR]", about)
         return 0
-    out, given = _out(parse_overrides(words, {"train_workers": "run.train_workers"}))
+    out, given = _out(parse_overrides(words, {name: ALIASES[name] for name in ("train_workers", "backbone_weights")}))
     checkpoint, data = given.pop("from", None), _listed(given.pop("data", None))
     frozen = [name for name in _listed(given.pop("freeze", "temporal")) if name != "none"]
     if not isinstance(checkpoint, str) or not data:
@@ -205,8 +207,8 @@ def reproduce_command(known: argparse.Namespace) -> int:
     """`seqgen reproduce`: a table of a paper from data to Markdown. Exit code 1 when a piece of it failed."""
     from seqgen.reproduction.run import reproduce
 
-    out = known.out or Path("outputs/reproduce") / known.scale
-    choices = {"rows": known.rows, "seeds": known.seeds, "jobs": known.jobs, "minutes": known.minutes}
+    out = known.out or Path("outputs/reproduce") / (known.scale if known.data == "seqgen" else f"{known.scale}-{known.data}")
+    choices = {"data": known.data, "data_folder": known.data_folder, "rows": known.rows, "seeds": known.seeds, "jobs": known.jobs, "minutes": known.minutes}
     outcome = reproduce(known.table, known.scale, out, generate=_generate, say=lambda text: print(text, flush=True), **choices)
     for piece, reason in outcome.failed.items():
         print(f"failed: {piece}: {reason}", file=sys.stderr)

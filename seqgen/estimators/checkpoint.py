@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from seqgen.config import Section, build
+from seqgen.config import Section, build, overlay
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.estimators.seqhand.parametric_hand import ComponentHandLayer
@@ -76,13 +76,22 @@ def write_estimator(folder: Path, estimator: nn.Module, input: Input, about: dic
     (folder / RECORD_NAME).write_text(json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_estimator(folder: Path, *, mano_dir: Path | None = None, device: str = "cpu") -> LoadedEstimator:
-    """The estimator of a checkpoint. A UserError when it is missing, damaged, of another format or of a network or hand that is not known here."""
-    record = read_record(folder)
+def load_estimator(folder: Path, *, mano_dir: Path | None = None, device: str = "cpu", replaced: Mapping[str, Any] | None = None) -> LoadedEstimator:
+    """The estimator of a checkpoint. `replaced`: fields of its config by dotted names, "model...." or "input....", that change no weight, such as the iterations of
+    HandR2N2. A UserError when it is missing, damaged, of another format or of a network or hand that is not known here."""
+    record = _with_replaced(read_record(folder), replaced or {})
     estimator = new_estimator(estimator_config(folder, record), mano_dir=mano_dir)
     load_weights(folder, estimator)
     input = build(ESTIMATORS[record["estimator"]].input, record["input"], where=str(Path(folder) / RECORD_NAME))
     return LoadedEstimator(estimator.to(device).eval(), input, record["about"])
+
+
+def _with_replaced(record: dict[str, Any], replaced: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with other values in its sections."""
+    tables = {"model": record["config"], "input": record["input"]}
+    for name, value in replaced.items():
+        tables = overlay(tables, name, value)
+    return {**record, "config": tables["model"], "input": tables["input"]}
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -9,14 +9,18 @@
     blackout_mm      mean way of the predicted joints from a frame to the next, into and out of a frame of the clip that was made black; `blackout_shown_mm`: with
                      the frame shown; `blackout_true_mm`: of the true joints
     black_frame_mm   mean root-relative 3D error in the frame made black
+    mean_20, max_20  share of the frames whose mean root-relative error, or whose worst joint's, is below 20 mm; `max_40`: 40 mm
+    space_mm         mean 3D error in the camera's frame, of networks that say where the hand is; `space_x_mm`...: along an axis; `space_mean_20`...: shares as above
 
 Means over joints and frames of a clip. Whoever changes what a number means raises VERSION, so that it is not mixed with older ones.
 Knows no tables and no files but checkpoints and data sets.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -30,9 +34,13 @@ from seqgen.evaluation.evaluate import Evaluation, evaluate
 from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors, procrustes_aligned
 from seqgen.skeleton import TIPS
 
+log = logging.getLogger(__name__)
+
 Array = np.ndarray
 PerClip = Float[Array, "clips"]
 VERSION = 2  # 2: pa_mm
+BLACKOUT = ("blackout_mm", "black_frame_mm")
+SUCCESS = {"mean_20": (np.mean, 20.0), "max_20": (np.max, 20.0), "max_40": (np.max, 40.0)}  # of a frame's valid joints; mm
 RANGE_PX, RANGE_MM = Thresholds(0.0, 20.0), Thresholds(20.0, 50.0)
 INNER = np.setdiff1d(np.arange(1, 21), TIPS)  # joints well inside the outline: tips lie on it, and at the wrist the arm begins
 COVERED_JOINTS = 3  # of these 15
@@ -66,18 +74,21 @@ class HeldOutClips:
         return clip if self.black is None else blacked_out(clip, self.black)
 
 
-def measure_checkpoint(checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:
-    """All metrics of a checkpoint on the first `clips` test clips of a data set."""
-    loaded = load_estimator(checkpoint, device=device)
-    return measure(loaded.estimator, loaded.input, open_clips(data, split="test", pictures=pictures_of(loaded.input)), clips=clips)
+def measure_checkpoint(checkpoint: Path, data: Path, *, metrics: Sequence[str], fields: Mapping[str, Any], clips: int, device: str) -> dict[str, PerClip]:
+    """Metrics of a checkpoint on the first `clips` test clips of a data set. `fields`: replaced in the network's config, model and input."""
+    loaded = load_estimator(checkpoint, device=device, replaced=fields)
+    return measure(loaded.estimator, loaded.input, open_clips(data, split="test", pictures=pictures_of(loaded.input)), metrics=metrics, clips=clips)
 
 
-def measure(estimator: nn.Module, input: Input, source: ClipSource, *, clips: int) -> dict[str, PerClip]:
-    """All metrics of an estimator on the first `clips` clips of a source; they must have as many frames each."""
+def measure(estimator: nn.Module, input: Input, source: ClipSource, *, metrics: Sequence[str], clips: int) -> dict[str, PerClip]:
+    """Some metrics of an estimator on the first `clips` clips of a source; those of the blackout need clips of as many frames each."""
     shown = HeldOutClips(source, clips)
-    seen = evaluate(estimator, input, shown)
+    seen = evaluate(estimator, input, shown, say=log.debug)
     covered = np.concatenate([shown.covered[position] for position in range(len(shown))])
-    return {**measured(seen, covered), **blackout_jumps(estimator, input, source, clips=clips, shown=seen)}
+    found = measured(seen, covered)
+    if set(BLACKOUT) & set(metrics):
+        found |= blackout_jumps(estimator, input, source, clips=clips, shown=seen)
+    return found
 
 
 def measured(seen: Evaluation, covered: Bool[Array, "frames"]) -> dict[str, PerClip]:
@@ -94,7 +105,30 @@ def measured(seen: Evaluation, covered: Bool[Array, "frames"]) -> dict[str, PerC
         "pa_mm": clip_means(joint_errors(aligned_mm, seen.true_mm), in_2d & alignable[:, None], seen.clip, num_clips),
         "covered_mm": clip_means(mm, in_3d & covered[:, None], seen.clip, num_clips),
         "acceleration_mm": clip_means(bends, whole, seen.clip[: len(bends)], num_clips),
+        **successes(mm, in_3d, seen.clip, num_clips),
+        **in_space(seen),
     }
+
+
+def successes(mm: Float[Array, "frames joints"], valid: Bool[Array, "frames joints"], clip: Array, num_clips: int) -> dict[str, PerClip]:
+    """Shares of frames whose error is small, by SUCCESS; frames without a valid joint do not count."""
+    errors = np.where(valid, mm, np.nan)
+    some = valid.any(1)
+    found = {}
+    for name, (of_joints, threshold) in SUCCESS.items():
+        good = np.zeros(len(mm), bool)
+        good[some] = np.array([of_joints(row[np.isfinite(row)]) < threshold for row in errors[some]], bool)
+        found[name] = clip_means(good[:, None].astype(float), some[:, None], clip, num_clips)
+    return found
+
+
+def in_space(seen: Evaluation) -> dict[str, PerClip]:
+    """Errors in the camera's frame; nan where nobody knows where the hand is."""
+    num_clips, valid = len(seen.keys), seen.absolute_valid
+    apart = 1e3 * np.abs(seen.predicted_m + seen.predicted_root_m[:, None] - seen.true_m - seen.true_root_m[:, None])
+    axes = {f"space_{axis}_mm": clip_means(apart[..., place], valid, seen.clip, num_clips) for place, axis in enumerate("xyz")}
+    shares = {f"space_{name}": values for name, values in successes(seen.absolute_error_mm, valid, seen.clip, num_clips).items()}
+    return {"space_mm": clip_means(seen.absolute_error_mm, valid, seen.clip, num_clips), **axes, **shares}
 
 
 def blackout_jumps(estimator: nn.Module, input: Input, source: ClipSource, *, clips: int, shown: Evaluation, frame: int | None = None) -> dict[str, PerClip]:
@@ -104,7 +138,7 @@ def blackout_jumps(estimator: nn.Module, input: Input, source: ClipSource, *, cl
     black = frames // 2 if frame is None else frame
     if not 0 < black < frames - 1:
         raise ValueError(f"frame {black} of clips of {frames} frames has no frame before or after it")
-    dark = evaluate(estimator, input, HeldOutClips(source, clips, black))
+    dark = evaluate(estimator, input, HeldOutClips(source, clips, black), say=log.debug)
     places = {"blackout_mm": dark.predicted_mm, "blackout_shown_mm": shown.predicted_mm, "blackout_true_mm": shown.true_mm}
     jumps = {name: mean_step(joints.reshape(num_clips, frames, 21, 3)[:, black - 1 : black + 2]) for name, joints in places.items()}
     in_it = dark.root_relative_valid & (dark.frame == black)[:, None]

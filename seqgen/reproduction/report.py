@@ -10,22 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from seqgen.reproduction.columns import MANY, METRICS, Columns
 from seqgen.reproduction.results import Results
 from seqgen.reproduction.scales import Scale
 from seqgen.reproduction.statistics import COVERAGE, Estimate, estimate, estimate_difference
-from seqgen.reproduction.tables import METRICS, HeldOut, Part, Row, Table, Training
+from seqgen.reproduction.tables import HeldOut, Part, Row, Table, Training
 
 Array = np.ndarray
-COMPARED = ("error_mm", "pa_mm", "covered_mm", "acceleration_mm", "blackout_mm", "black_frame_mm")  # metrics whose differences are told: all of them better when smaller
 MISSING = "–"
-EXPLAINED = (
-    "mm: root-relative; AUC 2D: 0 to 20 px; AUC 3D: 20 to 50 mm; px: of a crop of 224 px.",
-    "aligned: error after the similarity of each frame that brings the joints nearest to the truth: it leaves out how the hand is turned and how large it is.",
-    "covered: error in frames in which at least 3 of the 15 joints between wrist and tips lie where no hand is seen.",
-    "acceleration: mean length of the difference of predicted and true second differences, mm per frame squared.",
-    "jump: mean way of the predicted joints into and out of the middle frame when that frame is black; black: the error in that frame. A network that says the "
-    "same of every picture does not jump: read both.",
-)
 
 
 @dataclass(frozen=True)
@@ -53,29 +45,51 @@ def table_markdown(name: str, table: Table, results: Results, seeds: Sequence[in
     """The whole page."""
     lines = [f"# {table.title}", "", f"![errors of all rows]({name}.svg)", ""]
     for part in table.parts:
-        lines += _part(part, results, seeds)
+        lines += _across(part, results, seeds) if part.across else _part(part, table.columns, results, seeds)
+        lines += _costs(part, results, seeds) if part.costs else []
     lines += ["## How to read it", ""]
-    lines += [f"- {text}" for text in (_cell_text(seeds), *EXPLAINED, *_backbone_note(table), *table.notes)]
+    lines += [f"- {text}" for text in (_cell_text(seeds), *table.columns.explained, *_backbone_note(table), *table.notes)]
     lines += ["", "## How it was made", "", *_made(table, results, seeds)]
     return "\n".join(lines) + "\n"
 
 
-def _part(part: Part, results: Results, seeds: Sequence[int]) -> list[str]:
+def _part(part: Part, columns: Columns, results: Results, seeds: Sequence[int]) -> list[str]:
+    """All metrics, one test below the other."""
     lines = [f"## {part.title}", ""]
-    rows = {(row.name, test.title): row_results(row, test, results, seeds) for test in part.tests for row in part.rows}
     for test in part.tests:
-        own = [rows[row.name, test.title] for row in part.rows]
+        own = [row_results(row, test, results, seeds) for row in part.rows]
         if len(part.tests) > 1:
             lines += [f"### Test: {test.title}", ""]
-        lines += [_line("", *(metric.title for metric in METRICS.values())), _line("---", *["---:"] * len(METRICS))]
-        lines += [_line(_row_title(each, seeds), *(_cell(each, metric) for metric in METRICS)) for each in own]
-        lines += ["", *_truth(own), *_differences(part, {each.row.name: each for each in own})]
+        lines += _header("", *(METRICS[metric].title for metric in columns.metrics))
+        lines += [_line(_row_title(each, seeds), *(_cell(each, metric) for metric in columns.metrics)) for each in own]
+        lines += ["", *_truth(own), *_differences(part, columns, {each.row.name: each for each in own})]
     return lines
+
+
+def _across(part: Part, results: Results, seeds: Sequence[int]) -> list[str]:
+    """One metric, the tests side by side."""
+    lines = [f"## {part.title}", "", f"{METRICS[part.across].title}:", "", *_header("", *(test.title for test in part.tests))]
+    for row in part.rows:
+        own = [row_results(row, test, results, seeds) for test in part.tests]
+        lines.append(_line(row.title, *(_cell(each, part.across) for each in own)))
+    return [*lines, ""]
+
+
+def _costs(part: Part, results: Results, seeds: Sequence[int]) -> list[str]:
+    """What each row's network costs; means over the seeds that are done."""
+    lines = [*_header("", "parameters, M", "GMAC a frame", "ms a frame", f"ms a frame, {MANY} at once", "minutes of training")]
+    for training, title in ((row.training, row.title) for row in part.rows):
+        found = [costs for seed in seeds if (costs := results.costs(training, seed)) is not None]
+        minutes = [seconds / 60 for seed in seeds if (seconds := results.training_seconds(training, seed)) is not None]
+        mean = {name: float(np.mean([costs[name] for costs in found])) for name in (found[0] if found else ())}
+        told = [f"{mean['parameters'] / 1e6:.3f}", f"{mean['macs'] / 1e9:.3f}", f"{mean['ms_1']:.1f}", f"{mean[f'ms_{MANY}']:.1f}"] if mean else [MISSING] * 4
+        lines.append(_line(title, *told, f"{np.mean(minutes):.0f}" if minutes else MISSING))
+    return [*lines, ""]
 
 
 def _cell(each: RowResults, metric: str) -> str:
     found, decimals = each.estimate(metric), METRICS[metric].decimals
-    paper = each.row.paper.get((each.test.data.name, metric))
+    paper = each.row.paper.get((each.test.name, metric))
     said = "" if paper is None else f" ({', '.join(f'{figure:g}' for figure in paper)})"
     if found is None:
         return MISSING + said
@@ -95,16 +109,16 @@ def _truth(rows: Sequence[RowResults]) -> list[str]:
     return [] if true is None else [f"The true joints go {true.mean():.2f} mm at the black frame.", ""]
 
 
-def _differences(part: Part, rows: dict[str, RowResults]) -> list[str]:
+def _differences(part: Part, columns: Columns, rows: dict[str, RowResults]) -> list[str]:
     """First minus second row on the same clips, with intervals; a line for each pair whose rows are there."""
     lines = []
     for first, second in part.differences:
         one, other = rows[first], rows[second]
         if one.seeds and other.seeds:
-            lines.append(_line(f"{one.row.title} − {other.row.title}", *(_difference(one, other, metric) for metric in COMPARED)))
+            lines.append(_line(f"{one.row.title} − {other.row.title}", *(_difference(one, other, metric) for metric in columns.compared)))
     if not lines:
         return []
-    return [_line("Difference", *(METRICS[metric].title for metric in COMPARED)), _line("---", *["---:"] * len(COMPARED)), *lines, ""]
+    return [*_header("Difference", *(METRICS[metric].title for metric in columns.compared)), *lines, ""]
 
 
 def _difference(one: RowResults, other: RowResults, metric: str) -> str:
@@ -141,16 +155,15 @@ def _made(table: Table, results: Results, seeds: Sequence[int]) -> list[str]:
     """Scale, machine, time."""
     scale, trainings = results.scale, table.trainings()
     runs = list(dict.fromkeys((training, training.seed_of(seed)) for training in trainings for seed in seeds))
-    networks = dict.fromkeys(scale.deep_backbone if training.network.deep else scale.backbone for training in trainings)
     machines = dict.fromkeys(machine for run in runs if (machine := results.machine(*run)) is not None)
     shares = " : ".join(f"{count} {name}" for name, count in scale.split.items())
     replaced = "".join(f"; {name} = {value}" for name, value in scale.fields.items())
     facts = {
-        "networks": f"{' and '.join(networks)}, {scale.width:g} times as wide, pictures of {scale.size_px} px",
+        "networks": scale.facts(trainings)["networks"],
         "start": _start(table, scale),
-        "data": f"{_sizes(trainings, table, scale)}, of {scale.frames} frames, split {shares}{replaced}",
+        "data": f"{_sizes(trainings, table, scale)}, of {scale.frames} frames of {scale.size_px[0]} x {scale.size_px[1]} px, split {shares}{replaced}",
         "frames seen": _frames_seen(trainings, scale),
-        "optimiser": f"Adam, {scale.lr:g} ({scale.tuning_lr:g} in fine-tuning), cosine; the last weights are tested",
+        "optimiser": scale.facts(trainings)["optimiser"],
         "test clips": f"at most {scale.test_clips}, of {scale.frames} frames",
         "seeds": ", ".join(map(str, seeds)),
         "time": f"{sum(results.seconds(*run) for run in runs) / 3600:.1f} hours of single trainings and tests on {scale.device}; shared trainings counted in each table",
@@ -172,7 +185,7 @@ def _start(table: Table, scale: Scale) -> str:
 def _sizes(trainings: Sequence[Training], table: Table, scale: Scale) -> str:
     """Clips of each data set."""
     data = dict.fromkeys([*(training.data for training in trainings), *(test.data for part in table.parts for test in part.tests)])
-    return ", ".join(f"{each.name} {scale.clips[each.size]:,} clips" for each in data)
+    return ", ".join(f"{each.name} {scale.clips[each.size]:,} clips" if each.path is None else f"{each.name}, the user's copy" for each in data)
 
 
 def _frames_seen(trainings: Sequence[Training], scale: Scale) -> str:
@@ -180,6 +193,11 @@ def _frames_seen(trainings: Sequence[Training], scale: Scale) -> str:
     own = next(scale.frames_seen(training) for training in trainings if training.start is None and not training.once)
     more = next((f", {scale.frames_seen(training):,} more in fine-tuning" for training in trainings if training.start is not None), "")
     return f"{own:,} by each row{more}, in windows of {scale.window} or as stills"
+
+
+def _header(*titles: str) -> list[str]:
+    """The first two lines of a table."""
+    return [_line(*titles), _line("---", *["---:"] * (len(titles) - 1))]
 
 
 def _line(*cells: str) -> str:

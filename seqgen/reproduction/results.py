@@ -3,6 +3,7 @@
     OUT/data/<data>/                                a data set
     OUT/runs/<training>/seed-<n>/                   a training run (`seqgen.training`)
     OUT/results/<training>/seed-<n>/training.json   {identity, checkpoint, seconds, machine, versions}: the training is finished
+    OUT/results/<training>/seed-<n>/costs.json      {identity, costs}: what its network costs (`costs.py`), of tables that tell it
     OUT/results/<training>/seed-<n>/<test>.npz      one number a test clip and metric (`measure.py`)
     OUT/results/<training>/seed-<n>/<test>.json     {identity, means, seconds}: written last, so its presence says that the test is done
     OUT/<table>.md, .svg                            made anew from whatever results there are
@@ -40,7 +41,7 @@ class Results:
     scale: Scale
 
     def data_folder(self, data: Data) -> Path:
-        return self.out / "data" / data.name
+        return self.out / "data" / data.name if data.path is None else data.path
 
     def run_folder(self, training: Training, seed: int) -> Path:
         return self.out / "runs" / training.name / f"seed-{training.seed_of(seed)}"
@@ -57,7 +58,7 @@ class Results:
 
     def write(self, training: Training, seed: int, test: HeldOut, measured: dict[str, PerClip], *, seconds: float) -> None:
         """The figures of a test, then the means that say they are whole."""
-        path = self._path(training, seed, test.data.name)
+        path = self._path(training, seed, test.name)
         with written_aside(path.with_suffix(".npz")) as aside, open(aside, "wb") as file:
             np.savez(file, **{name: values.astype(np.float32) for name, values in measured.items()})
         means = {name: float(np.nanmean(values)) if np.isfinite(values).any() else None for name, values in measured.items()}
@@ -65,11 +66,11 @@ class Results:
 
     def has(self, training: Training, seed: int, test: HeldOut) -> bool:
         """Whether a test is done."""
-        return _read(self._path(training, seed, test.data.name), self._test_digest(training, seed, test)) is not None
+        return _read(self._path(training, seed, test.name), self._test_digest(training, seed, test)) is not None
 
     def read(self, training: Training, seed: int, test: HeldOut) -> dict[str, PerClip] | None:
         """The figures of a test; None while it is not done."""
-        path = self._path(training, seed, test.data.name)
+        path = self._path(training, seed, test.name)
         if not self.has(training, seed, test):
             return None
         try:
@@ -77,6 +78,20 @@ class Results:
                 return {name: archive[name].astype(float) for name in archive.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise _damaged(path.with_suffix(".npz"), error) from None
+
+    def costs(self, training: Training, seed: int) -> dict[str, float] | None:
+        """What the network costs; None while it is not weighed."""
+        record = _read(self._path(training, seed, "costs"), training_digest(training, self.scale, seed=seed))
+        return None if record is None else record["costs"]
+
+    def write_costs(self, training: Training, seed: int, costs: dict[str, float]) -> None:
+        """Keeps what the network costs."""
+        write_json(self._path(training, seed, "costs"), {"identity": training_digest(training, self.scale, seed=seed), "costs": costs})
+
+    def training_seconds(self, training: Training, seed: int) -> float | None:
+        """How long the training itself took; None while it is not finished."""
+        path = self._path(training, seed, "training")
+        return float(_content(path)["seconds"]) if path.exists() else None
 
     def seeds(self, training: Training, test: HeldOut) -> list[int]:
         """The seeds whose test is done."""
@@ -106,7 +121,7 @@ class Results:
 
     def _test_digest(self, training: Training, seed: int, test: HeldOut) -> str:
         trained = training_digest(training, self.scale, seed=seed)
-        return config_digest({"training": trained, "test": data_identity(test.data, self.scale), "clips": self.scale.test_clips, "measure": VERSION})
+        return config_digest({"training": trained, "test": data_identity(test.data, self.scale), "fields": dict(test.fields), "clips": self.scale.test_clips, "measure": VERSION})
 
 
 def _machine(device: str) -> dict[str, Any]:

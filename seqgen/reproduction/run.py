@@ -1,6 +1,6 @@
 """`seqgen reproduce`: makes the data a table needs, works off its trainings and tests, and writes the table from whatever is done.
 
-    table ─> pieces: each training once a seed, those before it first ─> data ─> pieces worked off, several at once ─> OUT/<table>.md, .svg
+    table ─> pieces: each training once a seed, those before it first ─> data, unless it is a user's ─> pieces worked off, several at once ─> OUT/<table>.md, .svg
 
 The same command again goes on where it stopped and repeats nothing. A piece that fails is named, those that go on from it are left, the others go on.
 The table tells of all seeds that are there, whichever were asked for now.
@@ -18,18 +18,17 @@ from typing import Any
 from seqgen.config import find_config
 from seqgen.errors import UserError
 from seqgen.files import written_aside
+from seqgen.reproduction.catalogue import SEQGEN, named_table, on_data
 from seqgen.reproduction.figure import table_figure
 from seqgen.reproduction.report import table_markdown
 from seqgen.reproduction.results import Results
-from seqgen.reproduction.scales import SCALES, data_fields
-from seqgen.reproduction.seqhand import TABLE_2, TABLE_3
+from seqgen.reproduction.scales import data_fields
 from seqgen.reproduction.tables import Data, HeldOut, Table, Training
-from seqgen.reproduction.work import Piece, Tools, do_piece, is_over, measure_here, train_here
+from seqgen.reproduction.work import Piece, Tools, do_piece, is_over, measure_here, train_here, weigh_here
 
 log = logging.getLogger(__name__)
 
-TABLES = {"seqhand-table2": TABLE_2, "seqhand-table3": TABLE_3}
-TOOLS = Tools(train_here, measure_here)
+TOOLS = Tools(train_here, measure_here, weigh_here)
 Generate = Callable[[str, dict[str, Any], Path], Any]  # a config's file, fields to replace, the folder
 
 
@@ -49,21 +48,26 @@ def reproduce(
     out: Path,
     *,
     generate: Generate,
+    data: str = SEQGEN,
+    data_folder: Path | None = None,
     rows: Sequence[str] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     jobs: int | None = None,
     minutes: float | None = None,
     say: Callable[[str], None] = log.info,
 ) -> Outcome:
-    """Makes one of TABLES at one of SCALES in the folder `out`. `rows`: names of rows to work on, all by default; `jobs`: pieces at once, by default what the
-    scale suggests; `minutes`: stop cleanly after so many. UserError for names that are not known, and for a folder that holds other things."""
-    if name not in TABLES or scale not in SCALES:
-        raise UserError(f"reproduce: no table {name} at scale {scale}; tables: {', '.join(TABLES)}; scales: {', '.join(SCALES)}")
-    jobs = SCALES[scale].jobs if jobs is None else jobs
+    """Makes one of TABLES at one of its scales in the folder `out`. `data`: seqgen's own, or the name of a real data set whose copy is `data_folder`; `rows`: names
+    of rows to work on, all by default; `jobs`: pieces at once, by default what the scale suggests; `minutes`: stop cleanly after so many. UserError for names that
+    are not known, for data that do not suit the table, and for a folder that holds other things."""
+    table, scales = named_table(name)
+    if scale not in scales:
+        raise UserError(f"reproduce: no scale {scale}; scales: {', '.join(scales)}")
+    table, chosen = on_data(table, data, data_folder), scales[scale]
+    jobs = chosen.jobs if jobs is None else jobs
     deadline = None if minutes is None else time.time() + 60 * minutes
-    with processes(jobs, SCALES[scale].threads) as executor:
-        chosen = {"rows": rows, "seeds": seeds, "deadline": deadline}
-        return run_table(name, TABLES[name], Results(out, SCALES[scale]), generate=generate, tools=TOOLS, executor=executor, jobs=jobs, **chosen, say=say)
+    with processes(jobs, chosen.threads) as executor:
+        wanted = {"rows": rows, "seeds": seeds, "deadline": deadline}
+        return run_table(name, table, Results(out, chosen), generate=generate, tools=TOOLS, executor=executor, jobs=jobs, **wanted, say=say)
 
 
 def processes(jobs: int, threads: int) -> ProcessPoolExecutor:
@@ -101,7 +105,7 @@ def run_table(
     todo = [piece for piece in pieces if not piece.is_done(results)]
     say(f"{name}: {len(pieces)} trainings with their tests, {len(pieces) - len(todo)} of them done")
     for data in data_of(todo):
-        if not is_over(deadline):
+        if data.path is None and not is_over(deadline):
             say(f"data set {data.name}")
             generate(str(find_config(data.config, data.folder)), data_fields(data, results.scale), results.data_folder(data))
     failed = _work_off(todo, lambda piece: executor.submit(do_piece, piece, results, tools, deadline=deadline), jobs, say)
@@ -137,7 +141,9 @@ def pieces_of(table: Table, rows: Sequence[str] | None, seeds: Sequence[int]) ->
                     tests.setdefault(training, ())
                 tests[row.training] = tuple(dict.fromkeys((*tests[row.training], *part.tests)))
     depth_first = sorted(tests, key=lambda training: len(training.chain()))
-    return list(dict.fromkeys(Piece(training, training.seed_of(seed), tests[training]) for seed in seeds for training in depth_first))
+    weighed = {row.training for part in table.parts for row in part.rows if part.costs}
+    metrics = table.columns.metrics
+    return list(dict.fromkeys(Piece(training, training.seed_of(seed), tests[training], metrics, training in weighed) for seed in seeds for training in depth_first))
 
 
 def data_of(pieces: Sequence[Piece]) -> list[Data]:

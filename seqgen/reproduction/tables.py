@@ -1,15 +1,18 @@
 """What a table is: rows that compete on the same tests, each with the training it comes from. Plain data; the papers' tables stand in files of their own.
 
     Table ─ parts ─ rows ── training: a network, the clips it learns from, and the training it goes on from, or whose backbone it takes
-                  └ tests ─ data: a config of `seqgen generate` with some fields replaced; its test split
+          │       └ tests ─ data: a config of `seqgen generate` with some fields replaced, or a real data set; its test split; what is replaced in the network
+          └ columns: what is measured (`columns.py`)
 
 Trainings and data are known by their names: equal names are done once, whatever the rows and tables that share them. How large all this is, `scales.py` says.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
+from seqgen.reproduction.columns import CLIP_COLUMNS, Columns
 from seqgen.splits import SplitName
 
 Fields = Mapping[str, Any]  # values by dotted names of a config's fields
@@ -18,29 +21,44 @@ Fields = Mapping[str, Any]  # values by dotted names of a config's fields
 @dataclass(frozen=True)
 class Data:
     """A data set. `config`: a shipped one by name, with the folder of `configs` that it is in; `size`: which of a scale's numbers of clips it has: to be taught
-    with, to be moved to, or only to be tested on."""
+    with, to be moved to, or only to be tested on. `path`: of a real one that is there already, a user's own copy; it has no config."""
 
     name: str
     config: str
     size: Literal["source", "target", "test"]
     folder: str = ""
     fields: Fields = field(default_factory=dict, hash=False)
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Clips that rows are measured on: the test split of a data set."""
+    """Clips that rows are measured on: the test split of a data set. `fields`: what is replaced in the network's own config, model and input, when it is tested;
+    such a test needs a name of its own."""
 
     data: Data
     title: str
+    own_name: str | None = None
+    fields: Fields = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.fields and self.own_name is None:
+            raise ValueError(f"{self.title}: another test of {self.data.name} needs a name of its own")
+
+    @property
+    def name(self) -> str:
+        """What its results are kept under."""
+        return self.own_name or self.data.name
 
 
 @dataclass(frozen=True)
 class Network:
-    """What sets the networks of a table apart: fields of their model section, and whether they have a scale's usual backbone or its deep one."""
+    """What sets the networks of a table apart. `fields`: of their config; `deep`: whether they have a scale's usual backbone or its deep one, where they have one;
+    `recipe`: the shipped config of `seqgen train` that their optimiser and augmentation are those of."""
 
     fields: Fields = field(hash=False)
     deep: bool = False
+    recipe: str = "seqhand"
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Row:
-    """`paper`: the paper's figures by (name of the test's data, metric); several where one test stands for several data sets of the paper."""
+    """`paper`: the paper's figures by (name of the test, metric); several where one test stands for several data sets of the paper."""
 
     name: str
     title: str
@@ -94,12 +112,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that compete on the same tests. `differences`: pairs of row names whose difference, first minus second, the paper's claim is about."""
+    """Rows that compete on the same tests. `differences`: pairs of row names whose difference, first minus second, the paper's claim is about.
+    `across`: the one metric that is told, with the tests side by side as the columns and as a curve; none: all of the table's, one test below the other. `costs`: whether it
+    tells what the rows' networks cost."""
 
     title: str
     tests: tuple[HeldOut, ...]
     rows: tuple[Row, ...]
-    differences: tuple[tuple[str, str], ...]
+    differences: tuple[tuple[str, str], ...] = ()
+    across: str | None = None
+    costs: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +131,7 @@ class Table:
     title: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
+    columns: Columns = CLIP_COLUMNS
 
     def row_names(self) -> list[str]:
         """Names of the rows of all parts, each once."""
@@ -123,23 +146,15 @@ class Table:
         parts = (replace(part, rows=tuple(replace(row, training=row.training.from_fresh_weights()) for row in part.rows)) for part in self.parts)
         return replace(self, parts=tuple(parts))
 
+    def with_data(self, replaced: Mapping[str, Data], fields: Fields) -> "Table":
+        """The same table on other data sets, by the names of its own, with fields replaced in all its networks."""
 
-@dataclass(frozen=True)
-class Metric:
-    """A column. What it is exactly, `measure.py` says."""
+        def training(own: Training) -> Training:
+            before = {name: own_before and training(own_before) for name, own_before in (("start", own.start), ("backbone", own.backbone))}
+            return replace(own, data=replaced[own.data.name], fields={**fields, **own.fields}, **before)
 
-    title: str
-    decimals: int
+        def part(own: Part) -> Part:
+            tests = tuple(replace(test, data=replaced[test.data.name]) for test in own.tests)
+            return replace(own, tests=tuple(dict.fromkeys(tests)), rows=tuple(replace(row, training=training(row.training)) for row in own.rows))
 
-
-METRICS = {
-    "auc_2d": Metric("AUC 2D", 3),
-    "auc_3d": Metric("AUC 3D", 3),
-    "error_px": Metric("error px", 2),
-    "error_mm": Metric("error mm", 2),
-    "pa_mm": Metric("aligned mm", 2),
-    "covered_mm": Metric("covered mm", 2),
-    "acceleration_mm": Metric("acceleration mm", 2),
-    "blackout_mm": Metric("jump mm", 2),
-    "black_frame_mm": Metric("black mm", 2),
-}
+        return replace(self, parts=tuple(part(own) for own in self.parts))

@@ -5,7 +5,7 @@ Each piece can be stopped anywhere: the training goes on from its last checkpoin
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -37,8 +37,15 @@ class Train(Protocol):
 
 @runtime_checkable
 class Measure(Protocol):
-    def __call__(self, checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:
-        """The metrics of a checkpoint on the first test clips of a data set."""
+    def __call__(self, checkpoint: Path, data: Path, *, metrics: Sequence[str], fields: Mapping[str, Any], clips: int, device: str) -> dict[str, PerClip]:
+        """The metrics of a checkpoint on the first test clips of a data set, with some fields of its config replaced."""
+        ...
+
+
+@runtime_checkable
+class Weigh(Protocol):
+    def __call__(self, checkpoint: Path, data: Path, *, device: str) -> dict[str, float]:
+        """What a frame of a data set costs the checkpoint's network, by name as in `costs.py`."""
         ...
 
 
@@ -48,15 +55,18 @@ class Tools:
 
     train: Train
     measure: Measure
+    weigh: Weigh
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A training, a seed, and the tests to take afterwards; none where it only leads to others."""
+    """A training, a seed, and the tests to take afterwards, none where it only leads to others: what they measure, and whether its network is weighed too."""
 
     training: Training
     seed: int
     tests: tuple[HeldOut, ...]
+    metrics: tuple[str, ...]
+    costs: bool = False
 
     @property
     def name(self) -> str:
@@ -68,7 +78,10 @@ class Piece:
 
     def is_done(self, results: Results) -> bool:
         trained = results.checkpoint(self.training, self.seed) is not None
-        return trained and all(results.has(self.training, self.seed, test) for test in self.tests)
+        return trained and all(results.has(self.training, self.seed, test) for test in self.tests) and not self.is_to_weigh(results)
+
+    def is_to_weigh(self, results: Results) -> bool:
+        return self.costs and results.costs(self.training, self.seed) is None
 
 
 def do_piece(piece: Piece, results: Results, tools: Tools, *, deadline: float | None) -> bool:
@@ -86,8 +99,11 @@ def do_piece(piece: Piece, results: Results, tools: Tools, *, deadline: float | 
         if is_over(deadline):
             return False
         began = time.monotonic()
-        measured = tools.measure(checkpoint, results.data_folder(test.data), clips=results.scale.test_clips, device=results.scale.device)
+        where = {"clips": results.scale.test_clips, "device": results.scale.device}
+        measured = tools.measure(checkpoint, results.data_folder(test.data), metrics=piece.metrics, fields=test.fields, **where)
         results.write(training, seed, test, measured, seconds=time.monotonic() - began)
+    if piece.is_to_weigh(results):
+        results.write_costs(training, seed, tools.weigh(checkpoint, results.data_folder(piece.tests[0].data), device=results.scale.device))
     return True
 
 
@@ -115,11 +131,18 @@ def train_here(tables: dict[str, Any], out: Path, *, deadline: float | None) -> 
     return Trained(out / Path(result.checkpoint).name, result.seconds)
 
 
-def measure_here(checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, PerClip]:
+def measure_here(checkpoint: Path, data: Path, *, metrics: Sequence[str], fields: Mapping[str, Any], clips: int, device: str) -> dict[str, PerClip]:
     """`Tools.measure` by `measure.py`."""
     from seqgen.reproduction.measure import measure_checkpoint
 
-    return measure_checkpoint(checkpoint, data, clips=clips, device=device)
+    return measure_checkpoint(checkpoint, data, metrics=metrics, fields=fields, clips=clips, device=device)
+
+
+def weigh_here(checkpoint: Path, data: Path, *, device: str) -> dict[str, float]:
+    """`Tools.weigh` by `costs.py`."""
+    from seqgen.reproduction.costs import costs_of_checkpoint
+
+    return costs_of_checkpoint(checkpoint, data, device=device)
 
 
 def stopping(deadline: float | None) -> Callable[[dict[str, Any], int], None]:
