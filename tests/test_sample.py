@@ -16,12 +16,14 @@ from seqgen.dataset.clip import LabelledClip
 from seqgen.dataset.clips import DatasetClips
 from seqgen.dataset.mirror import mirrored
 from seqgen.dataset.sequence import is_hand
+from seqgen.errors import UserError
 from seqgen.estimators.views.batch import Batch
 from seqgen.estimators.views.crop import InputConfig, crop_from_picture, to_picture
 from seqgen.estimators.views.feed import batch_of, batches_of, runs_of_one_length
-from seqgen.estimators.views.sample import collate, make_sample, normalised
+from seqgen.estimators.views.sample import collate, in_joint_set, make_sample, normalised
 from seqgen.estimators.views.view import to_device
 from seqgen.hand.layer import HandLayer
+from seqgen.joint_targets import TARGETS
 from seqgen.pipeline.run import generate_dataset
 from seqgen.skeleton import PART_OCCLUDER
 
@@ -172,6 +174,25 @@ def test_joints_that_are_not_valid_count_for_nothing(source: DatasetClips) -> No
     expected, _ = fit_weak_perspective(whole.joints_m[:3, [0, 1, 2, *range(9, 21)]].astype(float), whole.joints_px[:3, [0, 1, 2, *range(9, 21)]].astype(float))
     np.testing.assert_allclose(sample.weak_perspective[:3], expected, rtol=1e-5, atol=1e-3)
     assert not sample.weak_perspective[3].any()
+
+
+@pytest.mark.parametrize("joints", ["nyu", "icvl", "msra"])
+def test_labels_of_a_set_are_taken_as_they_are(source: DatasetClips, joints: str) -> None:
+    """A clip labelled so gives what the 21 joints give that its labels were made of; and no other set."""
+    canonical = source.read(0)
+    labelled, input = in_joint_set(canonical, TARGETS[joints]), InputConfig(size=SIZE, joints=joints)
+    assert labelled.joint_set == joints and labelled.joints_m.shape == (4, TARGETS[joints].num_joints, 3)
+    assert in_joint_set(labelled, TARGETS[joints]) is labelled
+    given, made = make_sample(labelled, input), make_sample(canonical, input)
+    for name in ("joints_m", "root_m", "joints_px", "joints_valid", "weak_perspective", "vertices_m"):
+        np.testing.assert_array_equal(getattr(given, name), getattr(made, name))
+    hidden = replace(labelled, joints_valid=np.arange(TARGETS[joints].num_joints)[None].repeat(4, 0) != 2)
+    assert not make_sample(hidden, input).joints_valid[:, 2].any()
+    for other in {"canonical", "nyu", "icvl", "msra"} - {joints}:
+        number = TARGETS[joints].num_joints
+        message = rf"clip {labelled.key} is labelled with the joints of {joints} \({number} of them\), of which those of {other} cannot be made; train with model.joints = {joints}"
+        with pytest.raises(UserError, match=message):
+            make_sample(labelled, InputConfig(size=SIZE, joints=other))
 
 
 def test_batches_of_a_source_hold_every_clip_in_order(source: DatasetClips) -> None:

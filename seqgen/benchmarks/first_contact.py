@@ -99,13 +99,13 @@ def check_pictures(source: ClipSource, *, samples: int = 8) -> str:
         raise UserError(f"{source.name}: holds no clips")
     stills = Stills(source)
     clips = [stills.read(int(position)) for position in np.unique(np.linspace(0, len(stills) - 1, samples).astype(int))]
-    inside = np.concatenate([_inside(clip)[clip.joints_valid] for clip in clips])
+    inside = np.concatenate([inside_picture(clip)[clip.joints_valid] for clip in clips])
     if inside.size == 0:
         return f"{source.name}: {len(clips)} pictures looked at, none with a known joint"
     if inside.mean() < LEAST_INSIDE:
         raise UserError(f"{source.name}: only {inside.mean():.0%} of the joints lie within their pictures (first looked at: {clips[0].key}); are these labels of these pictures?")
     remarks = [f"{len(clips)} pictures looked at", f"{inside.mean():.0%} of the joints within"]
-    off = [_reprojection(clip) for clip in clips if clip.intrinsics is not None and clip.camera_kind == "perspective" and clip.joints_valid.any()]
+    off = [reprojection_px(clip) for clip in clips if clip.intrinsics is not None and clip.camera_kind == "perspective" and clip.joints_valid.any()]
     remarks += [f"joints_px {max(off):.1f} px from the projected joints_m at most"] if off else []
     on_mask = [_on_mask(clip) for clip in clips if clip.mask is not None]
     if on_mask:
@@ -116,16 +116,15 @@ def check_pictures(source: ClipSource, *, samples: int = 8) -> str:
     return f"{source.name}: {'; '.join(remarks)}"
 
 
-def _inside(clip: LabelledClip) -> Bool[Array, "1 21"]:
-    """Which joints lie within the picture."""
-    size = np.array(clip.rgb.shape[2:0:-1])
-    return ((clip.joints_px >= -0.5) & (clip.joints_px <= size - 0.5)).all(-1)
+def inside_picture(clip: LabelledClip) -> Bool[Array, "1 joints"]:
+    """Which joints of a still lie within the picture."""
+    return ((clip.joints_px >= -0.5) & (clip.joints_px <= np.array(clip.size) - 0.5)).all(-1)
 
 
-def _reprojection(clip: LabelledClip) -> float:
-    """Median distance (px) of joints_px to what the camera makes of joints_m; a UserError when it is too far, with the axis that is turned round if one is."""
+def reprojection_px(clip: LabelledClip) -> float:
+    """Median distance (px) in a still of joints_px to what the camera makes of joints_m; a UserError when it is too far, with the axis that is turned round if one is."""
     off = {name: _median_off(clip, np.array(signs)) for name, signs in {"": (1, 1, 1), **TURNED_AXES}.items()}
-    limit = MOST_OFF * max(clip.rgb.shape[1:3])
+    limit = MOST_OFF * max(clip.size)
     if off[""] <= limit:
         return off[""]
     best = min(off, key=off.__getitem__)
@@ -144,7 +143,7 @@ def _median_off(clip: LabelledClip, signs: Array) -> float:
 
 def _on_mask(clip: LabelledClip) -> Bool[Array, "joints"]:
     """Of the joints within the picture, which lie on the mask or beside it."""
-    columns, rows = np.rint(clip.joints_px[0][_inside(clip)[0] & clip.joints_valid[0]]).astype(int).T
+    columns, rows = np.rint(clip.joints_px[0][inside_picture(clip)[0] & clip.joints_valid[0]]).astype(int).T
     padded = np.pad(clip.mask[0], NEAR_MASK_PX)
     reach = 2 * NEAR_MASK_PX + 1
     return np.array([padded[row : row + reach, column : column + reach].any() for row, column in zip(rows, columns, strict=True)], bool)

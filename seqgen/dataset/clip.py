@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
 
 from seqgen.camera import CameraKind
+from seqgen.joint_targets import JointSetName
 
 Array = np.ndarray
 
@@ -21,7 +22,7 @@ PictureKind = Literal["rgb", "mask", "depth", "depth_sensor"]  # what a source c
 class LabelledClip:
     """What is known of a clip of one hand. Camera frame: OpenCV, metres; pixels: of these pictures. There are colours or depth, or both, of one size.
 
-    Joints: those of the joint set called `joint_set` (`seqgen.joint_targets`), as a rule the canonical 21.
+    Joints: those of the joint set called `joint_set` (`seqgen.joint_targets`): the canonical 21, or what a depth data set was labelled with.
 
     `pose` and `betas` are MANO-type parameters of a right hand, or of the mirror image where `side` is left, relative to the template of the hand called `hand`
     ("open", "mano"; "" where there are none). `vertices_m` are of that hand's surface. `joints_valid` is false where a source has no such joint.
@@ -48,7 +49,7 @@ class LabelledClip:
     mask: Bool[Array, "frames height width"] | None = None
     occluder: Bool[Array, "frames height width"] | None = None
     depth_tenth_mm: UInt16[Array, "frames height width"] | None = None
-    joint_set: str = "canonical"
+    joint_set: JointSetName = "canonical"
 
     @property
     def size(self) -> tuple[int, int]:

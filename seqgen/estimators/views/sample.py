@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from seqgen.dataset.clip import LabelledClip
+from seqgen.errors import UserError
 from seqgen.estimators.views.batch import Batch
 from seqgen.estimators.views.crop import InputConfig, crop_squares, resample, scale_and_turn, to_crop
 from seqgen.estimators.views.crop import crop_from_picture as map_to_crop
@@ -100,14 +101,18 @@ def labels_of(clip: LabelledClip, crop: Float[Array, "frames 3 3"], turn: Float[
 
 
 def in_joint_set(clip: LabelledClip, targets: JointTargets) -> LabelledClip:
-    """The clip with the joints that are taught. ValueError when it has another set than these or the canonical one.
+    """The clip with the joints that are taught. UserError when it has another set than these or the canonical one: of those the others cannot be made.
 
     A joint made of several is valid where all of them are. Its pixels are its projection, which under perspective is not the mean of theirs.
     """
     if clip.joint_set == targets.joint_set.name:
         return clip
     if clip.joint_set != "canonical":
-        raise ValueError(f"clip {clip.key} has the joints of {clip.joint_set}; there is no way from them to {targets.joint_set.name}")
+        asked, given = targets.joint_set.name, clip.joint_set
+        raise UserError(
+            f"{clip.source}: clip {clip.key} is labelled with the joints of {given} ({clip.joints_m.shape[1]} of them), "
+            f"of which those of {asked} cannot be made; train with model.joints = {given}, or give a checkpoint that was"
+        )
     made_of = targets.joint_set.matrix != 0
     joints_m = targets.joint_set.from_canonical(_finite(clip.joints_m))
     px = targets.joint_set.from_canonical(_finite(clip.joints_px))
