@@ -5,9 +5,11 @@ from pathlib import Path
 import torch
 from page import table
 
-from seqgen.estimators.cost import network_cost, num_parameters
+from seqgen.estimators.cost import Cost, network_cost, num_parameters
 from seqgen.estimators.resnet import ARCHITECTURES
+from seqgen.estimators.seqhand.estimator import SeqHandConfig
 from seqgen.estimators.seqhand.network import SeqHandNetwork
+from seqgen.estimators.views.crop import InputConfig
 
 RESULT = Path(__file__).parent / "results" / "seqhand_parameters.md"
 VARIANTS = ("none", "lstm", "convlstm", "i3d", "motion")
@@ -56,17 +58,16 @@ def write() -> None:
     RESULT.write_text(PAGE.format(published=published_table(), full=full_table(), small=small_table()), encoding="utf-8")
 
 
-def made(backbone: str, variant: str, width: float = 1.0) -> SeqHandNetwork:
-    """A network that has shapes but no weights."""
-    with torch.device("meta"):
-        return SeqHandNetwork(backbone, variant, width=width)
+def cost_of(backbone: str, variant: str, *, width: float = 1.0, size: int = 224) -> Cost:
+    """Of one network, on pictures of `size` x `size`."""
+    return network_cost(SeqHandConfig(backbone=backbone, temporal=variant, width=width), InputConfig(size=size))
 
 
 def published_table() -> str:
     """Ours beside the paper's."""
     rows = []
     for (backbone, variant), paper in PUBLISHED.items():
-        cost = network_cost(made(backbone, variant), size=224)
+        cost = cost_of(backbone, variant)
         ours = cost.parameters / 1e6
         rows.append((f"{backbone}, {variant}", f"{paper:.1f}", f"{ours:.3f}", f"{100 * (ours / paper - 1):+.1f} %", f"{cost.macs_per_frame / 1e9:.3f}"))
     return table(("network", "paper, M", "ours, M", "difference", "GMAC a frame"), rows)
@@ -77,10 +78,10 @@ def full_table() -> str:
     rows = []
     for backbone in ARCHITECTURES:
         for variant in VARIANTS:
-            network = made(backbone, variant)
-            parts = network.parts()
+            with torch.device("meta"):
+                parts = SeqHandNetwork(backbone, variant).parts()
             counts = [f"{num_parameters(parts[name]) / 1e6:.3f}" if name in parts else "-" for name in ("encoder", "temporal", "head")]
-            cost = network_cost(network, size=224)
+            cost = cost_of(backbone, variant)
             rows.append((backbone, variant, *counts, f"{cost.parameters / 1e6:.3f}", f"{cost.macs_per_frame / 1e9:.3f}"))
     return table(("backbone", "temporal", "encoder, M", "temporal, M", "head, M", "all, M", "GMAC a frame"), rows)
 
@@ -90,7 +91,7 @@ def small_table() -> str:
     rows = []
     for backbone in ("resnet18", "resnet50"):
         for variant in VARIANTS:
-            cost = network_cost(made(backbone, variant, SMALL["width"]), size=SMALL["size"])
+            cost = cost_of(backbone, variant, **SMALL)
             rows.append((backbone, variant, f"{cost.parameters / 1e6:.3f}", f"{cost.macs_per_frame / 1e6:.0f}"))
     return table(("backbone", "temporal", "parameters, M", "MMAC a frame"), rows)
 

@@ -10,7 +10,7 @@ from seqgen.errors import UserError
 from seqgen.estimators.cost import num_parameters
 from seqgen.estimators.resnet import ARCHITECTURES, ResNet, channels_of, read_weights, weights_digest
 
-COUNTS = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_508_032, "resnet101": 42_500_160}  # torchvision's, without fc
+COUNTS = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_508_032, "resnet101": 42_500_160, "resnet152": 58_143_808}  # torchvision's, without fc
 
 
 def picture(size=64, num=2, seed=0):
@@ -134,6 +134,24 @@ def test_weights_of_another_network_are_refused(wrong):
     resnet = ResNet("resnet18")
     with pytest.raises(UserError, match=f"^here: {message}"):
         resnet.load_torchvision_weights(change(resnet.state_dict()), where="here")
+
+
+@pytest.mark.parametrize("content", [b"junk", b"(lp0", b"", b"\x80\x02", b"\x80\x02}q\x00X", b"PK\x03\x04", b"M\x01", b"0.", b"\x93"])
+def test_files_of_anything_are_refused_in_one_line(tmp_path, content):
+    (tmp_path / "any.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"any\.pth: not a file of weights: .") as refused:
+        read_weights(tmp_path / "any.pth")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_of_weights_cut_anywhere_is_refused(tmp_path):
+    for old_format in (True, False):
+        torch.save({"conv1.weight": torch.zeros(2, 3)}, tmp_path / "whole.pth", _use_new_zipfile_serialization=not old_format)
+        whole = (tmp_path / "whole.pth").read_bytes()
+        for size in range(0, len(whole), 13):
+            (tmp_path / "cut.pth").write_bytes(whole[:size])
+            with pytest.raises(UserError, match="not a file of weights"):
+                read_weights(tmp_path / "cut.pth")
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path):

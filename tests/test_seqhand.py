@@ -123,15 +123,19 @@ def test_the_page_of_costs_has_these_counts():
         assert f"| {num_parameters(network(backbone, temporal)) / 1e6:.3f} " in row
 
 
+def macs_of(backbone, temporal):
+    return network_cost(SeqHandConfig(backbone=backbone, temporal=temporal), InputConfig()).macs_per_frame
+
+
 def test_multiply_accumulates_are_those_of_the_layers_by_hand():
     """At 224 px a ResNet-50 has 4.087 G, a ResNet-101 7.799 G (without fc); a ConvLSTM adds its convolutions over 7 x 7."""
     head = 2048 * 1024 + 1024 * 1024 + 1024 * 2048 + 2048 * 26
-    assert network_cost(network("resnet50", "none"), size=224).macs_per_frame - head == 4_087_136_256
-    assert network_cost(network("resnet101", "none"), size=224).macs_per_frame - head == 7_799_357_440
+    assert macs_of("resnet50", "none") - head == 4_087_136_256
+    assert macs_of("resnet101", "none") - head == 7_799_357_440
     recurrent = 49 * (2048 * 512 + 4 * 512 * 1024 * 9) + 512 * 26
-    assert network_cost(network("resnet50", "convlstm"), size=224).macs_per_frame == 4_087_136_256 + recurrent
+    assert macs_of("resnet50", "convlstm") == 4_087_136_256 + recurrent
     lstm = 4 * 1024 * (2048 + 1024) + 1024 * 1024 + 1024 * 2048 + 2048 * 26
-    assert network_cost(network("resnet50", "lstm"), size=224).macs_per_frame == 4_087_136_256 + lstm
+    assert macs_of("resnet50", "lstm") == 4_087_136_256 + lstm
 
 
 def test_all_widths_follow_the_backbone():
@@ -243,7 +247,7 @@ def test_the_surface_is_there_when_asked_for(layer):
 
 REFUSED = {
     "width": (0.3, "model: width = 0.3: a width of 0.3 is no multiple of 1/8"),
-    "backbone": ("resnet152", "model: backbone"),
+    "backbone": ("resnet20", "model: backbone"),
     "temporal": ("gru", "model: temporal"),
     "hidden": (0, "model: hidden = 0"),
     "reduce": (-1, "model: reduce = -1"),

@@ -1,13 +1,14 @@
-"""ResNet-18/34/50/101 without their last layer (He et al., CVPR 2016; strides in the 3 x 3 convolutions), under torchvision's parameter names.
+"""ResNet-18/34/50/101/152 without their last layer (He et al., CVPR 2016; strides in the 3 x 3 convolutions), under torchvision's parameter names.
 
     pictures (N,3,S,S) -> stem: conv1, bn1, ReLU, max pooling (S/4) -> layer1 .. layer4 (S/4 .. S/32) -> features (N,C,S/32,S/32), sides rounded up
 
-C is 512 times `width` for 18 and 34, 2048 times `width` for 50 and 101. Weights published for torchvision load at width 1; their `fc` is left out.
+C is 512 times `width` for 18 and 34, 2048 times `width` for the deeper ones. Weights published for torchvision load at width 1; their `fc` is left out.
 Knows nothing of time: clips come in as so many pictures, and batch normalisation in training is over all of them.
 """
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,9 +24,11 @@ from seqgen.errors import UserError
 from seqgen.files import file_digest
 
 Weights = Mapping[str, Tensor]
-ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
 STEM_CHANNELS = 64
+# What torch and safetensors raise, by trial, for files that are none of theirs, or changed or cut anywhere.
+DAMAGED = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, TypeError, struct.error)
 
 
 class Architecture(NamedTuple):
@@ -40,6 +43,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnet34": Architecture((3, 4, 6, 3), bottleneck=False),
     "resnet50": Architecture((3, 4, 6, 3), bottleneck=True),
     "resnet101": Architecture((3, 4, 23, 3), bottleneck=True),
+    "resnet152": Architecture((3, 8, 36, 3), bottleneck=True),
 }
 
 
@@ -92,7 +96,7 @@ def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module:
 
 
 class ResNet(nn.Module):
-    """One of the four; its features have `channels_out` channels. `width` multiplies all channels."""
+    """One of the five; its features have `channels_out` channels. `width` multiplies all channels."""
 
     def __init__(self, name: ResNetName, *, width: float = 1.0) -> None:
         super().__init__()
@@ -181,7 +185,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such file; weights are a .safetensors or .pth file of torchvision's names") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: not a file of weights: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
     if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise UserError(f"{path}: not a plain table of tensors; save the model's state_dict() alone")
@@ -207,7 +211,7 @@ def matching_weights(resnet: ResNet, weights: Weights, *, where: str) -> dict[st
 
 
 def architecture_of(weights: Weights) -> str | None:
-    """Which of the four has these names; None if none has."""
+    """Which of the five has these names; None if none has."""
     places = [re.match(r"layer([1-4])\.(\d+)\.conv1\.weight$", name) for name in weights]
     found = [(int(place[1]), int(place[2])) for place in places if place]
     blocks = tuple(max((block + 1 for layer, block in found if layer == wanted), default=0) for wanted in (1, 2, 3, 4))

@@ -9,11 +9,13 @@ holds those before it.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
+from seqgen.estimators.inference import for_inference
 from seqgen.files import is_writable, write_json
 from seqgen.prediction.boxes import check_names, read_boxes, with_boxes
 from seqgen.prediction.frames import Frame, FrameSource, open_frames
@@ -51,7 +53,7 @@ def predict_into(
     check_output(out)
     boxes = _boxes_of_file(box, frames) if isinstance(box, Path) else None
     boxed, find_hand = _choose_boxes(frames, box if boxes is None else boxes, loaded)
-    predictions = predict_stream(loaded, boxed, find_hand, side=side)
+    predictions = predict_stream(replace(loaded, estimator=for_inference(loaded.estimator)), boxed, find_hand, side=side)
     if overlays:
         predictions = with_overlays(predictions, frames, out / OVERLAYS_NAME)
     table = _write_table(predictions, out / PREDICTIONS_NAME, total=None if frames.names is None else len(frames.names), report=report)

@@ -26,7 +26,7 @@ RUN_ONLY = {"run": {"device", "threads", "log_every", "checkpoint_every", "mano_
 
 class SourcesConfig(Section):
     train: tuple[str, ...] = Field(min_length=1)
-    """data sets to learn from: of ours, FreiHAND, STB, or folders; the clips of all are mixed"""
+    """data sets to learn from: of ours, real ones (FreiHAND, STB, RHD, NYU, ICVL, MSRA, HANDS17), or folders; the clips of all are mixed"""
     split: str | None = "train"
     """which split of them, where they have splits; none: all"""
     limit: int | None = Field(None, ge=1)

@@ -1,4 +1,4 @@
-"""HandR2N2 as an estimator (Cheng and Ko, ICCV 2023): points of a cube to joints, by as many iterations as one likes; see `handr2n2_network`.
+"""HandR2N2 as an estimator (Cheng and Ko, ICCV 2023): points of a cube to joints, by as many iterations as one likes; see `network`.
 
 The network counts lengths in 1.1 edges of the cube, as published (275 mm for one of 250), so that its radii mean what they did there.
 """
@@ -82,7 +82,7 @@ class HandR2N2(StillEstimator):
         return project(joints_m, view.intrinsics, view.perspective), joints_m
 
     def losses(self, output: StillOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """One term an iteration, see `handr2n2_losses`."""
+        """One term an iteration, see `losses`."""
         target = (absolute_joints(batch) - batch.centre_m[:, :, None]) / (batch.cube_m[..., None, None] * UNIT_OVER_EDGE)
         choices = {"decay": self.config.decay, "official_weights": self.config.official_weights}
         return handr2n2_losses(output.stages, target.flatten(0, 1), batch.joints_valid.flatten(0, 1), **choices)

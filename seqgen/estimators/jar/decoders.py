@@ -12,7 +12,7 @@ A transformation (Eq. 3) is linear - ReLU - linear. F is m s^2, or m where maps 
 
 What the numbers of a joint mean: u, v are its place in a crop of any side S, -1 and 1 at the crop's edges. Pixel centres lie at integers, so that the edges are
 at -0.5 and S - 0.5. z is the depth behind the root joint in units of `DEPTH_UNIT_M`.
-Knows neither the ResNet before it nor the stages (`jar_network`), nor metres, cameras and losses.
+Knows neither the ResNet before it nor the stages (`network`), nor metres, cameras and losses.
 """
 
 from typing import Literal, NamedTuple

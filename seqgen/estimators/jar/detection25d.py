@@ -1,7 +1,7 @@
 """The 2.5D detection that Joint-Aware Regression is compared with (Zheng et al., BMVC 2021, Table 2; after Iqbal et al., ECCV 2018).
 
     pictures (N,3,S,S) -> ResNet (N,C,S/32,S/32) -> three deconvolutions 4 x 4, each to twice the side: 256 channels, batch normalisation, ReLU
-             -> 1 x 1 convolution: J heat maps, J depth maps (N,2J,S/4,S/4) -> soft-argmax -> joints (N,J,3): u, v, z as in `jar_decoders`
+             -> 1 x 1 convolution: J heat maps, J depth maps (N,2J,S/4,S/4) -> soft-argmax -> joints (N,J,3): u, v, z as in `decoders`
 
 A joint's u, v is the mean place of the softmax over its heat map, its z the mean of its depth map under the same softmax. The heat maps are latent: only joints
 are taught. The softmax's temperature is in the last convolution's weights.

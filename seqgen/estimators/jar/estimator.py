@@ -51,7 +51,7 @@ class JarConfig(Section):
     joints: JointSetName = "canonical"
     """the joints it says: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
     backbone: ResNetName = "resnet50"
-    """the encoder: resnet18, resnet34, resnet50 or resnet101"""
+    """the encoder: resnet18, resnet34, resnet50, resnet101 or resnet152"""
     width: float = Field(1.0, gt=0, le=4)
     """factor of the encoder's channels, a multiple of 1/8; 1 is the standard one, for which there are published weights"""
     size: int = Field(256, ge=32, le=1024, multiple_of=32)
@@ -121,7 +121,7 @@ class Jar(StillEstimator):
         return Prediction(joints_m=joints_m - joints_m[:, :, self.root, None], joints_px=joints_px)
 
     def losses(self, output: StillOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Places and depths, see `jar_losses`. Depths count in frames whose root has a label."""
+        """Places and depths, see `losses`. Depths count in frames whose root has a label."""
         target = torch.cat([uv_from_px(batch.joints_px, batch.rgb.shape[-1]), batch.joints_m[..., 2:] / DEPTH_UNIT_M], -1)
         valid = batch.joints_valid
         with_depth = valid & valid[:, :, self.root, None]

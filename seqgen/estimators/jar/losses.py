@@ -6,7 +6,7 @@
 
 Where everything is valid, the two add up to the mean absolute difference of all numbers. A picture without 3D labels has joints that are valid and depths that are not: its u and v
 count, its z does not, and among other pictures it does not make their depths count less.
-Knows no metres and no pictures; u, v, z are told in `jar_decoders`.
+Knows no metres and no pictures; u, v, z are told in `decoders`.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@
     refine  (Eq. 5)    what the heads said of the joint, by a transformation that joints share    none, unless `detach_refinemap` is off
 
 Eq. 6 is printed without the minus and the square. The paper leaves open: the adapter's activation, the transformation's width, how the maps join the middle
-features, sigma. Pictures are normalised as ImageNet's; what the joints' numbers mean is told in `jar_decoders`.
+features, sigma. Pictures are normalised as ImageNet's; what the joints' numbers mean is told in `decoders`.
 Knows no batches, metres or losses.
 """
 
@@ -70,7 +70,7 @@ class JointMaps(NamedTuple):
 class JarNetwork(nn.Module):
     """The network drawn above, for crops of `size` x `size`.
 
-    decoder, pooled, heads, maps_per_head, hidden, head_features   as in `jar_decoders`; `hidden` is also that of the refine maps' transformation
+    decoder, pooled, heads, maps_per_head, hidden, head_features   as in `decoders`; `hidden` is also that of the refine maps' transformation
     use_heatmap, use_depthmap, use_refinemap                       which maps a later stage is given
     sigma                                                          cells of the maps at which a heat map is 1/e
     depth_splat                                                    where z stands: in one cell, shared by the four nearest, or times the heat map

@@ -1,4 +1,4 @@
-"""JGR-P2O as an estimator (Fang et al., ECCV 2020): depth crops of a cube to joints by the votes of their pixels; see `jgr_p2o_network`."""
+"""JGR-P2O as an estimator (Fang et al., ECCV 2020): depth crops of a cube to joints by the votes of their pixels; see `network`."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -76,7 +76,7 @@ class JgrP2o(StillEstimator):
         return joints_from_uvd(stage.joints.unflatten(0, view.cube_m.shape), view, _scale(view))
 
     def losses(self, output: StillOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Joints and offsets, see `jgr_p2o_losses`."""
+        """Joints and offsets, see `losses`."""
         uvd = uvd_from_joints(batch.joints_px, absolute_joints(batch)[..., 2], batch, _scale(batch))
         choices = {"offset_weight": self.config.offset_weight, "offset_foreground_only": self.config.offset_foreground_only}
         return jgr_p2o_losses(output.stages, uvd.flatten(0, 1), batch.joints_valid.flatten(0, 1), **choices)

@@ -32,7 +32,7 @@ class SeqHandConfig(Section):
     name: Literal["seqhand"] = "seqhand"
     """the network"""
     backbone: ResNetName = "resnet50"
-    """the encoder: resnet18, resnet34, resnet50 (the paper's) or resnet101"""
+    """the encoder: resnet18, resnet34, resnet50 (the paper's), resnet101 or resnet152"""
     width: float = Field(1.0, gt=0, le=4)
     """factor of all the encoder's channels, a multiple of 1/8; 1 is the standard one, for which there are published weights"""
     temporal: Temporal = "convlstm"
@@ -86,7 +86,7 @@ class SeqHand(nn.Module):
         return self._run(view.rgb, None)[0]
 
     def losses(self, output: SeqHandOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Weighted terms by name, see `seqhand_losses`."""
+        """Weighted terms by name, see `losses`."""
         return seqhand_losses(output.hands, batch, self.config.losses)
 
     def prediction(self, output: SeqHandOutput, *, with_vertices: bool = False) -> Prediction:

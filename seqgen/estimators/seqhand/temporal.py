@@ -36,6 +36,9 @@ class ConvLstm(nn.Module):
         self, features: Float[Tensor, "clips frames channels rows columns"], memory: Memory | None = None
     ) -> tuple[Float[Tensor, "clips frames hidden rows columns"], Memory]:
         """Hidden states of every frame, and the memory after the last; a memory is two tensors (clips, hidden, rows, columns)."""
+        if features.shape[1] == 1 and memory is not None:  # one product, whose weights need not be taken apart: of one picture that is a third of the time
+            memory = self._advance(self.gates(torch.cat([features[:, 0], memory[0]], 1)).float(), memory[1])
+            return memory[0][:, None], memory
         padding = self.gates.padding
         of_input, of_hidden = self.gates.weight.split([self.channels, self.hidden], 1)
         from_input = conv2d(features.flatten(0, 1), of_input, self.gates.bias, padding=padding).unflatten(0, features.shape[:2])

@@ -1,4 +1,4 @@
-"""SRN as an estimator (Ren et al., BMVC 2019): depth crops of a cube to joints, stage after stage; see `srn_network`.
+"""SRN as an estimator (Ren et al., BMVC 2019): depth crops of a cube to joints, stage after stage; see `network`.
 
 The crop's pixel p is u = p / (S / 2) - 1, as in the published code, and so are the pixels that the maps between stages are made of ("pixels"); the published
 maps count them by another scale ("corners"), up to 7.8 mm off in a cube of 250 mm.
@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqgen.config import Section
-from seqgen.estimators.resnet import read_weights
+from seqgen.estimators.resnet import ResNetName, read_weights
 from seqgen.estimators.srn.losses import CoordinateLoss, srn_losses
-from seqgen.estimators.srn.network import SrnBackbone, SrnNetwork
+from seqgen.estimators.srn.network import SrnNetwork
 from seqgen.estimators.srn.reparameterisation import Grid, Interface
 from seqgen.estimators.still_estimator import StillEstimator, StillOutput, absolute_joints
 from seqgen.estimators.views.batch import Batch
@@ -37,7 +37,7 @@ class SrnConfig(Section):
     """the joints it says: 21, 21 in MSRA's order, 14 as NYU's, 16 as ICVL's"""
     stages: int = Field(2, ge=1, le=8)
     """how often joints are regressed, each time seeing the last result"""
-    backbone: SrnBackbone = "resnet18"
+    backbone: ResNetName = "resnet18"
     """the ResNet whose first part is shared and whose rest is every stage's own"""
     width: float = Field(1.0, gt=0, le=4)
     """factor of all channels, a multiple of 1/8"""
@@ -76,7 +76,7 @@ class Srn(StillEstimator):
         return joints_from_uvd(stage.unflatten(0, view.cube_m.shape), view, _scale(view))
 
     def losses(self, output: StillOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """One term a stage, see `srn_losses`."""
+        """One term a stage, see `losses`."""
         uvd = uvd_from_joints(batch.joints_px, absolute_joints(batch)[..., 2], batch, _scale(batch))
         return srn_losses(output.stages, uvd.flatten(0, 1), batch.joints_valid.flatten(0, 1), loss=self.config.loss)
 

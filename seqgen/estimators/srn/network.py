@@ -14,17 +14,13 @@ crop. As published, S is 128 and the mean is over 4 x 4 cells; other multiples o
 one size do not suit another. Knows nothing of cubes, cameras or metres.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
-from seqgen.estimators.resnet import ARCHITECTURES, BasicBlock, Bottleneck, ResNet, Weights, initialise, matching_weights, residual_layer, stem_channels
+from seqgen.estimators.resnet import ARCHITECTURES, BasicBlock, Bottleneck, ResNet, ResNetName, Weights, initialise, matching_weights, residual_layer, stem_channels
 from seqgen.estimators.srn.reparameterisation import Deconvolution, Grid, Interface, Reparameterisation
-
-SrnBackbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 
 LAST_LAYER_STD = 0.01  # so that training starts with joints near the cube's centre: maps of joints far from every pixel are empty
 
@@ -34,7 +30,7 @@ class SrnNetwork(nn.Module):
     channels. A single stage is a plain ResNet and has no maps."""
 
     def __init__(
-        self, num_joints: int, *, stages: int = 2, backbone: SrnBackbone = "resnet18", interface: Interface = "fields", kernel_size: float = 0.4,
+        self, num_joints: int, *, stages: int = 2, backbone: ResNetName = "resnet18", interface: Interface = "fields", kernel_size: float = 0.4,
         grid: Grid = "corners", accumulate: bool = True, width: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -92,7 +88,7 @@ def _with_more_inputs(weight: Tensor, own: Tensor) -> Tensor:
 class PreliminaryFeatures(nn.Module):
     """A ResNet's stem for one channel and its layer1, under torchvision's names."""
 
-    def __init__(self, backbone: SrnBackbone, *, width: float = 1.0) -> None:
+    def __init__(self, backbone: ResNetName, *, width: float = 1.0) -> None:
         super().__init__()
         channels, block = stem_channels(width), _block(backbone)
         self.conv1 = nn.Conv2d(1, channels, 7, stride=2, padding=3, bias=False)
@@ -108,7 +104,7 @@ class PreliminaryFeatures(nn.Module):
 class PoseRegression(nn.Module):
     """A ResNet's layer2 to layer4, whose first convolution and shortcut read `num_maps` channels more, and a linear layer."""
 
-    def __init__(self, num_joints: int, backbone: SrnBackbone, *, num_maps: int, width: float = 1.0) -> None:
+    def __init__(self, num_joints: int, backbone: ResNetName, *, num_maps: int, width: float = 1.0) -> None:
         super().__init__()
         channels, block = stem_channels(width), _block(backbone)
         _, *num_blocks = ARCHITECTURES[backbone].blocks
@@ -127,5 +123,5 @@ class PoseRegression(nn.Module):
             return self.fc(pooled.to(self.fc.weight.dtype)).unflatten(1, (-1, 3))
 
 
-def _block(backbone: SrnBackbone) -> type[BasicBlock | Bottleneck]:
+def _block(backbone: ResNetName) -> type[BasicBlock | Bottleneck]:
     return Bottleneck if ARCHITECTURES[backbone].bottleneck else BasicBlock
