@@ -2,25 +2,32 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from seqgen.config import find_config, read_config
+from seqgen.config import find_config, overlay, read_config
 from seqgen.errors import UserError
+from seqgen.estimators.checkpoint import new_estimator
+from seqgen.estimators.cost import num_parameters
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.reproduction import results as results_module
 from seqgen.reproduction import scales as scales_module
-from seqgen.reproduction.report import COMPARED
+from seqgen.reproduction.catalogue import REAL_DATA, TABLES, named_table, on_data
+from seqgen.reproduction.columns import CLIP_COLUMNS, METRICS
 from seqgen.reproduction.results import Results
-from seqgen.reproduction.run import TABLES, Outcome, pieces_of, reproduce, run_table
-from seqgen.reproduction.scales import SCALES, Scale, data_fields, train_tables, training_digest, training_identity
-from seqgen.reproduction.tables import METRICS, Data, HeldOut, Network, Part, Row, Table, Training
+from seqgen.reproduction.run import Outcome, pieces_of, reproduce, run_table
+from seqgen.reproduction.scales import Scale, data_fields, train_tables, training_digest, training_identity
+from seqgen.reproduction.seqhand_scales import SEQHAND_SCALES as SCALES
+from seqgen.reproduction.still_scales import STILL_SCALES
+from seqgen.reproduction.tables import Data, HeldOut, Network, Part, Row, Table, Training
 from seqgen.reproduction.work import OutOfTime, Tools, Trained, is_over, stopping
 
 README = Path(__file__).parents[1] / "docs" / "results" / "README.md"
@@ -51,6 +58,7 @@ class Workshop:
     generated: list[tuple[str, dict[str, Any], Path]] = field(default_factory=list)
     trained: list[tuple[dict[str, Any], str, int]] = field(default_factory=list)
     measured: list[tuple[str, int, str]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
 
     def generate(self, config: str, fields: dict[str, Any], directory: Path) -> None:
         self.generated.append((config, fields, directory))
@@ -64,8 +72,12 @@ class Workshop:
         self.trained.append((tables, name, seed))
         return Trained(out / "last", SECONDS)
 
-    def measure(self, checkpoint: Path, data: Path, *, clips: int, device: str) -> dict[str, np.ndarray]:
+    def weigh(self, checkpoint: Path, data: Path, *, device: str) -> dict[str, float]:
+        return {"parameters": 1_234_567.0, "macs": 2.5e9, "ms_1": 4.25, "ms_32": 3.0}
+
+    def measure(self, checkpoint: Path, data: Path, *, metrics: Sequence[str], fields: Mapping[str, Any], clips: int, device: str) -> dict[str, np.ndarray]:
         """Errors differ from clip to clip, in the same way for all trainings; abroad they are twice as large."""
+        self.asked.append({"metrics": metrics, "fields": fields})
         name, seed = checkpoint.parent.parent.name, int(checkpoint.parent.name.removeprefix("seed-"))
         self.measured.append((name, seed, data.name))
         error = (ERROR_MM[name] + seed) * (2 if data.name == "abroad" else 1) + np.arange(CLIPS) - (CLIPS - 1) / 2
@@ -82,7 +94,7 @@ def executor() -> Iterator[Executor]:
 def made(out: Path, workshop: Workshop, executor: Executor, *, table: Table = TABLE, **more: Any) -> Outcome:
     """The table, made in `out`."""
     results = Results(out, more.pop("scale", SCALES["small"]))
-    tools = Tools(workshop.train, workshop.measure)
+    tools = Tools(workshop.train, workshop.measure, workshop.weigh)
     return run_table("table", table, results, generate=workshop.generate, tools=tools, executor=executor, **{"seeds": (0, 1, 2), **more})
 
 
@@ -188,7 +200,7 @@ def test_data_is_made_once_and_as_the_scale_says(tmp_path: Path, executor: Execu
     assert [directory for _, _, directory in workshop.generated] == [tmp_path / "data" / "home", tmp_path / "data" / "abroad"]
     for config, fields, _ in workshop.generated:
         built = read_config(GenerateConfig, Path(config), fields)
-        assert built.clip.size == (SCALES["small"].size_px,) * 2 and built.split.val > 0
+        assert built.clip.size == SCALES["small"].size_px and built.split.val > 0
 
 
 def test_results_of_other_settings_are_refused(tmp_path: Path, executor: Executor) -> None:
@@ -209,7 +221,7 @@ def test_damaged_results_are_one_line(content: str, tmp_path: Path, executor: Ex
     ("name", "more", "message"),
     [
         ("seqhand-table9", {}, "no table seqhand-table9"),
-        ("seqhand-table2", {"scale": "huge"}, "at scale huge"),
+        ("seqhand-table2", {"scale": "huge"}, "no scale huge; scales: small"),
         ("seqhand-table2", {"rows": ["resnet"]}, "no row resnet; rows: encoder, deep-encoder"),
         ("seqhand-table2", {"jobs": 0}, "--jobs 0"),
         ("seqhand-table2", {"seeds": [0, -1]}, "--seeds 0 -1: must be numbers from 0 on"),
@@ -318,27 +330,64 @@ def test_time_and_machine_are_those_of_the_training(tmp_path: Path, executor: Ex
     assert "| time | 3.0 hours" in text and "| machine | Linux far, 96 cores, torch 2.0 |" in text
 
 
-def all_trainings(scale: Scale = SCALES["small"]) -> dict[str, Training]:
+EVERY = [(name, scale) for name, entry in TABLES.items() for scale in entry.scales]
+
+
+def all_trainings(scales: Mapping[str, Scale], scale: str = "small") -> dict[str, Training]:
+    """Of all tables that are made at these scales."""
     named: dict[str, Training] = {}
-    for table in TABLES.values():
-        for piece in pieces_of(scale.of(table), None, (0,)):
+    for table, _ in (entry for entry in TABLES.values() if entry.scales is scales):
+        for piece in pieces_of(scales[scale].of(table), None, (0,)):
             assert named.setdefault(piece.training.name, piece.training) == piece.training, "two trainings of one name"
     return named
 
 
-def test_shipped_tables_are_whole() -> None:
+def test_tables_are_in_order() -> None:
+    assert list(TABLES) == sorted(TABLES)
+
+
+def test_seqhands_tables_are_whole() -> None:
     rows = 12 + 5 - 1  # one training serves both tables
-    assert len(all_trainings()) == rows + 4 and len(all_trainings(SCALES["paper"])) == rows  # two data sets, two depths
-    for table in TABLES.values():
-        for part in table.parts:
-            names = {row.name for row in part.rows}
-            tests = {test.data.name for test in part.tests}
-            assert all(set(pair) <= names for pair in part.differences)
-            assert all(data in tests and metric in METRICS for row in part.rows for data, metric in row.paper)
+    assert len(all_trainings(SCALES)) == rows + 4 and len(all_trainings(SCALES, "paper")) == rows  # two data sets, two depths
+
+
+def test_the_other_networks_tables_are_whole() -> None:
+    """Whole networks serve several tables: three of depth, and three of JAR's rows."""
+    five, handr2n2, srn, jgr_p2o, jar = 6 + 2, 5 + 3 + 5 + 4, 5 + 2 + 5 + 5, 4 * 2, 11 + 13 + 2
+    assert len(all_trainings(STILL_SCALES)) == five + handr2n2 + srn + jgr_p2o + jar
+
+
+@pytest.mark.parametrize(("scales", "scale"), [(SCALES, "small"), (SCALES, "paper"), (STILL_SCALES, "small"), (STILL_SCALES, "medium"), (STILL_SCALES, "paper")])
+def test_no_training_has_two_names(scales: Mapping[str, Scale], scale: str) -> None:
+    """But JAR as the scale has it, among the five networks, which is a row of JAR's Table 2 as well: of another backbone in another scale."""
+    names: dict[str, list[str]] = {}
+    for name, training in all_trainings(scales, scale).items():
+        names.setdefault(training_digest(training, scales[scale], seed=0), []).append(name)
+    twice = [same for same in names.values() if len(same) > 1]
+    assert twice == ([] if scales is SCALES else [["jar", f"jar-{'resnet18' if scale == 'small' else 'resnet50'}-id7"]])
+
+
+def test_tests_of_one_name_are_one_test() -> None:
+    """Their results are kept under it, whatever the table."""
+    named: dict[str, tuple[Data, Mapping[str, Any]]] = {}
+    for test in (test for entry in TABLES.values() for part in entry.table.parts for test in part.tests):
+        assert named.setdefault(test.name, (test.data, test.fields)) == (test.data, test.fields)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_shipped_tables_name_what_there_is(name: str) -> None:
+    table = named_table(name).table
+    assert {*table.columns.metrics, *table.columns.compared, table.columns.drawn} <= METRICS.keys()
+    for part in table.parts:
+        rows, tests = {row.name for row in part.rows}, {test.name for test in part.tests}
+        assert len(rows) == len(part.rows) and len(tests) == len(part.tests)
+        assert all(set(pair) <= rows for pair in part.differences) and part.across in (None, *METRICS)
+        told = {(test, metric) for row in part.rows for test, metric in row.paper}
+        assert all(test in {*tests, *REAL_DATA} and metric in METRICS for test, metric in told)  # a figure may stand beside the paper's own data set alone
 
 
 def test_rows_start_from_the_backbone_of_their_data_and_depth() -> None:
-    for training in all_trainings().values():
+    for training in all_trainings(SCALES).values():
         if training.backbone is not None:
             before = training.backbone
             assert before.once and before.stills and (before.data, before.network.deep) == (training.data, training.network.deep)
@@ -347,45 +396,256 @@ def test_rows_start_from_the_backbone_of_their_data_and_depth() -> None:
 
 
 def test_differences_are_as_many_as_the_readme_says() -> None:
-    counts = [sum(len(part.tests) * len(part.differences) for part in table.parts) for table in TABLES.values()]
-    assert counts == [10, 12] and len(COMPARED) == 6
+    tables = (named_table(name).table for name in ("seqhand-table2", "seqhand-table3"))
+    counts = [sum(len(part.tests) * len(part.differences) for part in table.parts) for table in tables]
+    assert counts == [10, 12] and len(CLIP_COLUMNS.compared) == 6
     assert "10 differences of each of 6 metrics" in README.read_text() and "12 in table 3" in README.read_text()
 
 
-@pytest.mark.parametrize("scale", SCALES.values())
-def test_all_data_of_a_scale_is_split_alike(scale: Scale) -> None:
+@pytest.mark.parametrize(("name", "scale"), EVERY)
+def test_all_data_of_a_scale_is_split_alike(name: str, scale: str) -> None:
     """Else what is tested in one data set may be taught in another. And each has test clips enough, those only tested on no more."""
-    block = sum(scale.split.values())
-    sets = {piece.training.data for table in TABLES.values() for piece in pieces_of(table, None, (0,))}
-    sets |= {test.data for table in TABLES.values() for part in table.parts for test in part.tests}
+    table, own = named_table(name).table, named_table(name).scales[scale]
+    block = sum(own.split.values())
+    sets = {piece.training.data for piece in pieces_of(table, None, (0,))} | {test.data for part in table.parts for test in part.tests}
     for data in sets:
-        config = read_config(GenerateConfig, find_config(data.config, data.folder), data_fields(data, scale))
-        assert config.split.counts() == dict(scale.split) and config.sequences % block == 0 and not any("split" in name for name in data.fields)
-        tested = config.sequences // block * scale.split["test"]
-        assert tested == scale.test_clips if data.size == "test" else tested >= scale.test_clips
+        config = read_config(GenerateConfig, find_config(data.config, data.folder), data_fields(data, own))
+        assert config.split.counts() == dict(own.split) and config.sequences % block == 0 and not any("split" in field for field in data.fields)
+        tested = config.sequences // block * own.split["test"]
+        assert tested == own.test_clips if data.size == "test" else tested >= own.test_clips
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_shipped_tables_fit_the_configs(scale: str) -> None:
+@pytest.mark.parametrize(("name", "scale"), EVERY)
+def test_shipped_tables_fit_the_configs(name: str, scale: str) -> None:
     from seqgen.training.config import train_config
 
-    for training in all_trainings(SCALES[scale]).values():
-        tables = train_tables(training, SCALES[scale], seed=1, data=Path("data"), before=Path("last") if training.before else None)
-        assert train_config(tables, where="here").run.freeze == training.freeze
-        read_config(GenerateConfig, find_config(training.data.config, training.data.folder), data_fields(training.data, SCALES[scale]))
+    entry = named_table(name)
+    own = entry.scales[scale]
+    for training in entry.scales[scale].of(entry.table).trainings():
+        tables = train_tables(training, own, seed=1, data=Path("data"), before=Path("last") if training.before else None)
+        config = train_config(tables, where="here")
+        assert config.run.freeze == training.freeze and config.model.name == training.network.recipe
+        read_config(GenerateConfig, find_config(training.data.config, training.data.folder), data_fields(training.data, own))
 
 
-@pytest.mark.parametrize("scale", SCALES.values())
-def test_all_rows_see_as_many_frames(scale: Scale) -> None:
+@pytest.mark.parametrize(("name", "scale"), EVERY)
+def test_what_is_replaced_in_tests_fits_the_networks(name: str, scale: str) -> None:
     from seqgen.training.config import train_config
 
-    def frames(training: Training) -> int:
-        tables = train_tables(training, scale, seed=0, data=Path("data"), before=None)
+    entry = named_table(name)
+    for part in entry.table.parts:
+        for row, test in ((row, test) for row in part.rows for test in part.tests):
+            tables = train_tables(row.training, entry.scales[scale], seed=1, data=Path("data"), before=None)
+            for field_name, value in test.fields.items():
+                tables = overlay(tables, field_name, value)
+            train_config(tables, where="here")
+
+
+@pytest.mark.parametrize(("name", "scale"), EVERY)
+def test_all_rows_see_as_many_frames(name: str, scale: str) -> None:
+    from seqgen.training.config import train_config
+
+    entry = named_table(name)
+    own = entry.scales[scale]
+    kinds: dict[tuple[bool, bool], set[int]] = {}
+    for training in own.of(entry.table).trainings():
+        tables = train_tables(training, own, seed=0, data=Path("data"), before=None)
         reading = train_config(tables, where="here").data.reading
-        return tables["run"]["steps"] * reading.batch * reading.frames  # with `static` too: "batch x frames of them a step"
+        frames = tables["run"]["steps"] * reading.batch * reading.frames  # with `static` too: "batch x frames of them a step"
+        kinds.setdefault((training.once, training.start is not None), set()).add(frames)
+    assert all(len(seen) == 1 for seen in kinds.values())
 
-    trained: Sequence[Training] = list(all_trainings(scale).values())
-    kinds = {(training.once, training.start is not None): set() for training in trained}
-    for training in trained:
-        kinds[training.once, training.start is not None].add(frames(training))
-    assert all(len(seen) == 1 for seen in kinds.values()) and len(kinds) == (3 if scale.backbone_steps else 2)
+
+OF_DEPTH = ("handr2n2", "srn", "jgr_p2o")
+COUNTS = {  # as published, of NYU's 14 joints; where nothing is, of the same modules: a gate of HandR2N2 has 165,376 + 65,536
+    "handr2n2-sensor": 1_236_614,
+    "handr2n2-gru-gcn": 1_236_614,
+    "handr2n2-neighbours-8": 1_236_614,
+    "handr2n2-iterations-6": 1_236_614,
+    "handr2n2-gru": 1_120_646,
+    "handr2n2-gru-residual": 1_120_646,
+    "handr2n2-conventional-gru-residual": 1_120_646,
+    "handr2n2-conventional": 1_186_634,
+    "handr2n2-gcn-residual": 1_236_614 - 2 * 230_912,
+    "handr2n2-conventional-gcn-residual": 1_186_634 - 2 * 230_912,
+    "handr2n2-none": 1_120_646 - 2 * 230_912,
+    "srn-sensor": 22_304_020,
+    "srn-kernel-0.8": 22_304_020,
+    "srn-heatmap2d": 22_250_260,
+    "srn-heatmap2d-depth": 22_268_180,
+    "srn-resnet50": 23_587_818,
+    "srn-stages-1": 11_191_786,
+    "srn-stages-3": 33_487_934,
+    "srn-plain": 11_191_786,
+    "jgr_p2o-sensor": 1_365_244,
+    "jgr_p2o-similarity": 1_430_780,
+    "jgr_p2o-parameterised": 1_365_244 + 2 * 14**2,
+    "jgr_p2o-stages-1": 715_502,
+    "jgr_p2o-stages-3": 2_014_986,
+}
+ENCODERS = {"resnet50": 23.508, "resnet101": 42.500, "resnet152": 58.144}
+HEADS = {"id7": 5.382, "id2": 8.521, "detection25d": 10.498}  # on 2,048 channels
+MILLIONS = {
+    **{f"jar-{backbone}-{kind}": ENCODERS[backbone] + head for backbone in ENCODERS for kind, head in HEADS.items()},
+    "jar-resnet18-id7": 14.494,
+    "jar-resnet18-id10": 26.681,
+    "jar-resnet18-id11": 38.868,
+    "jar-resnet34-id7": 24.602,
+    "jar-resnet34-id10": 41.510,
+    "jar-resnet34-id10-stages4": 75.326,
+    "jgr_p2o-attention": 1.415,
+}
+
+
+def config_of(training: Training, scale: str, **replaced: Any) -> Any:
+    """The whole config of a training with a table of STILL_SCALES."""
+    from seqgen.training.config import train_config
+
+    tables = train_tables(training, STILL_SCALES[scale], seed=0, data=Path("data"), before=None)
+    for field_name, value in replaced.items():
+        tables = overlay(tables, field_name, value)
+    return train_config(tables, where="here")
+
+
+@cache
+def parameters_of(name: str) -> int:
+    """Of a training's network as published: 14 joints of NYU for depth, 21 and 256 px for JAR. Built without numbers."""
+    training = all_trainings(STILL_SCALES)[name]
+    config = config_of(training, "paper", **({"model.joints": "nyu"} if training.network.recipe in OF_DEPTH else {}))
+    with torch.device("meta"):
+        return num_parameters(new_estimator(config.model))
+
+
+@pytest.mark.parametrize("name", [name for name, entry in TABLES.items() if entry.scales is STILL_SCALES])
+def test_every_network_can_be_built(name: str) -> None:
+    """But SeqHAND's, whose hand needs numbers."""
+    trainings = [training for training in named_table(name).table.trainings() if training.network.recipe != "seqhand"]
+    assert trainings and all(parameters_of(training.name) > 0 for training in trainings)
+
+
+def test_networks_are_as_large_as_published() -> None:
+    assert {name: parameters_of(name) for name in COUNTS} == COUNTS
+    for name, millions in MILLIONS.items():
+        assert parameters_of(name) / 1e6 == pytest.approx(millions, abs=0.0015)  # sums of two rounded figures
+    assert parameters_of("srn-resnet101") > parameters_of("srn-resnet50") > parameters_of("srn-sensor")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "fields"),
+    [
+        ("srn-plain", "srn-augmented", {"augment.share"}),
+        ("srn-augmented", "srn-refined", {"input.centre"}),
+        ("srn-refined", "srn-refined-smooth-l1", {"model.loss", "optim.lr"}),
+        ("srn-refined-smooth-l1", "srn-refined-decoupled", {"model.coordinates"}),
+        ("srn-stages-1", "srn-sensor", {"model.stages"}),
+        ("srn-stages-3", "srn-sensor", {"model.stages"}),
+        ("srn-resnet101", "srn-stages-1", {"model.backbone"}),
+        ("srn-deconvolution", "srn-heatmap2d", {"model.interface"}),
+        ("srn-kernel-0.3", "srn-sensor", {"model.kernel_size"}),
+        ("handr2n2-none", "handr2n2-sensor", {"model.gates", "model.graph", "model.residual"}),
+        ("handr2n2-gru", "handr2n2-none", {"model.gates"}),
+        ("handr2n2-gru-gcn", "handr2n2-sensor", {"model.residual"}),
+        ("handr2n2-gru-residual", "handr2n2-sensor", {"model.graph"}),
+        ("handr2n2-gcn-residual", "handr2n2-conventional-gcn-residual", {"model.graph"}),
+        ("handr2n2-gru-residual", "handr2n2-conventional-gru-residual", {"model.gates"}),
+        ("handr2n2-conventional", "handr2n2-sensor", {"model.gates", "model.graph"}),
+        ("handr2n2-iterations-2", "handr2n2-sensor", {"model.iterations"}),
+        ("handr2n2-neighbours-64", "handr2n2-sensor", {"model.neighbours"}),
+        ("jgr_p2o-p2o", "jgr_p2o-p2o-offset-loss", {"model.offset_weight"}),
+        ("jgr_p2o-p2o-offset-loss", "jgr_p2o-sensor", {"model.weighting"}),
+        ("jgr_p2o-attention", "jgr_p2o-sensor", {"model.weighting"}),
+        ("jgr_p2o-heatmap", "jgr_p2o-sensor", {"model.decoding"}),
+        ("jar-resnet18-id7", "jar-resnet34-id7", {"model.backbone"}),
+        ("jar-resnet34-id10", "jar-resnet34-id10-stages4", {"model.stages"}),
+    ],
+)
+@pytest.mark.parametrize("scale", ["small", "medium"])
+def test_rows_differ_in_what_they_are_about_alone(one: str, other: str, fields: set[str], scale: str) -> None:
+    contents = [config_of(all_trainings(STILL_SCALES)[name], scale).content() for name in (one, other)]
+    sections = contents[0].keys() | contents[1].keys()
+    changed = {f"{section}.{name}" for section in sections for name in contents[0][section] if contents[0][section][name] != contents[1][section][name]}
+    assert changed == fields
+
+
+def test_rows_backbones_are_their_own_at_every_scale() -> None:
+    """Though the small scale has one for JAR; its smaller pictures stay."""
+    for name, training in all_trainings(STILL_SCALES).items():
+        if name.startswith("jar-"):
+            small, medium = (config_of(training, scale) for scale in ("small", "medium"))
+            assert small.model.backbone == medium.model.backbone == name.split("-")[1]
+            assert (small.input.size, small.model.size, medium.input.size) == (128, 128, 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "real", "another", "metric"),
+    [
+        ("handr2n2-table2", "nyu", "icvl", "space_mm"),
+        ("jgr-table4", "nyu", "msra", "space_mm"),
+        ("srn-table2", "nyu", "hands17", "space_mm"),
+        ("jar-table1", "rhd", "stb", "error_mm"),
+        ("jar-table3", "freihand", "rhd", "pa_mm"),
+    ],
+)
+def test_figures_stand_beside_the_papers_own_data_set(name: str, real: str, another: str, metric: str, tmp_path: Path) -> None:
+    """And beside ours, but not beside another real one."""
+    own = named_table(name).table
+    for table, stand in ((own, True), (on_data(own, real, tmp_path), True), (on_data(own, another, tmp_path), False)):
+        assert all(((test.name, metric) in row.paper) == stand for part in table.parts for test in part.tests for row in part.rows)
+
+
+def test_figure_8_is_the_papers_grid() -> None:
+    """Taught with three, the best is five; taught with one, one."""
+    [part] = named_table("handr2n2-fig8").table.parts
+    grid = np.array([[row.paper[test.name, "space_mm"][0] for test in part.tests] for row in part.rows])
+    assert grid.shape == (6, 9) and grid.argmin(1)[[0, 2]].tolist() == [1, 5] and grid.min(1)[[0, 2]].tolist() == [7.96, 7.27] and grid[2, 3] == 7.36
+
+
+ITERATED_TESTS = tuple(HeldOut(HOME, str(count), f"home-{count}", {"model.inference_iterations": count}) for count in (1, 2))
+ITERATED = Part("Asked again", ITERATED_TESTS, ROWS[:1], across="error_mm", costs=True)
+
+
+def test_tests_side_by_side_and_costs(tmp_path: Path, executor: Executor) -> None:
+    workshop = Workshop()
+    text = made(tmp_path, workshop, executor, table=replace(TABLE, parts=(ITERATED,)), seeds=(0, 1)).markdown.read_text()
+    assert [asked["fields"] for asked in workshop.asked] == [{"model.inference_iterations": 1}, {"model.inference_iterations": 2}] * 2
+    assert all(asked["metrics"] == CLIP_COLUMNS.metrics for asked in workshop.asked)
+    assert "|  | 1 | 2 |" in text and "| the first | 10.50 ± 0.71 | 10.50 ± 0.71 |" in text
+    assert "| the first | 1.235 | 2.500 | 4.2 | 3.0 | 30 |" in text  # half an hour a training
+    again = Workshop()
+    assert made(tmp_path, again, executor, table=replace(TABLE, parts=(ITERATED,)), seeds=(0, 1)).done == 2 and again.asked == []
+
+
+def test_another_test_of_the_same_data_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="a name of its own"):
+        HeldOut(HOME, "with more iterations", fields={"model.inference_iterations": 5})
+
+
+def test_a_real_data_set_takes_the_place_of_generated_ones(tmp_path: Path, executor: Executor) -> None:
+    """Its clips are taught frame by frame, its joints are the network's, nothing is generated."""
+    table = Table("Depth", (Part("One", (HeldOut(HOME, "at home"),), (Row("srn", "SRN", Training("srn", Network({}, recipe="srn"), HOME, stills=True)),)),), ())
+    real = on_data(table, "nyu", tmp_path)
+    [training] = real.trainings()
+    tables = train_tables(training, named_table("five-networks").scales["small"], seed=0, data=tmp_path, before=None)
+    assert training.data.path == tmp_path.resolve() and tables["model"]["joints"] == "nyu"
+    assert tables["data"]["stills"] == 1 and tables["data"]["reading"]["frames"] == 1 and tables["data"]["reading"]["batch"] == 32
+    workshop = Workshop(broken=("srn",))
+    made(tmp_path / "out", workshop, executor, table=real, scale=named_table("five-networks").scales["small"])
+    assert workshop.generated == []
+    assert on_data(table, "seqgen", None) is table
+
+
+@pytest.mark.parametrize(
+    ("data", "folder", "message"),
+    [
+        ("seqgen", "here", "belongs to --data with the name of a real data set: nyu"),
+        ("bighand", "here", "not known; there are seqgen, nyu"),
+        ("nyu", None, "needs --data-folder with your copy"),
+        ("nyu", "nowhere", "nowhere is no folder"),
+        ("stb", "here", "stb: has pictures, but networks of this table see depth and pictures"),
+    ],
+)
+def test_real_data_that_do_not_suit(data: str, folder: str | None, message: str, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with pytest.raises(UserError, match=message):
+        on_data(named_table("five-networks").table, data, folder and tmp_path / folder)
+    assert "hands17" in REAL_DATA

@@ -30,7 +30,7 @@ class StillScale(Scale):
         recipes = dict.fromkeys(training.network.recipe for training in trainings)
         replaced = "; ".join(f"{recipe}: {', '.join(f'{name} = {value}' for name, value in self.networks[recipe].items())}" for recipe in recipes if recipe in self.networks)
         return {
-            "networks": f"as in `configs/train/`: {', '.join(recipes)}{f', with {replaced}' if replaced else ''}",
+            "networks": f"as in `configs/train/`: {', '.join(recipes)}{f', with {replaced}, unless a row says otherwise' if replaced else ''}",
             "optimiser": "each network's own, its rate falling as a cosine over the steps there are; the last weights are tested",
         }
 

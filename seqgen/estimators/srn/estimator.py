@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqgen.config import Section
@@ -20,9 +20,11 @@ from seqgen.estimators.srn.reparameterisation import Grid, Interface
 from seqgen.estimators.still_estimator import StillEstimator, StillOutput, absolute_joints
 from seqgen.estimators.views.batch import Batch
 from seqgen.estimators.views.cube import CubeConfig
-from seqgen.estimators.views.projection import PixelScale, joints_from_uvd, uvd_from_joints
+from seqgen.estimators.views.projection import PixelScale, joints_from_uvd, project, uvd_from_joints
 from seqgen.estimators.views.view import View
 from seqgen.joint_targets import TARGETS, JointSetName
+
+Coordinates = Literal["uvd", "cube"]
 
 
 class SrnInput(CubeConfig):
@@ -51,6 +53,14 @@ class SrnConfig(Section):
     """a stage sees the maps of all before it, else of the last alone"""
     loss: CoordinateLoss = "smooth_l1"
     """smooth_l1 (knee at 0.01 half cubes) or l2"""
+    coordinates: Coordinates = "uvd"
+    """what a joint's three numbers are: uvd (place in the crop, and depth), or cube (x, y, z from the cube's centre, half cubes), what Table 1 starts from; a single stage"""
+
+    @model_validator(mode="after")
+    def _maps_are_of_the_crop(self) -> "SrnConfig":
+        if self.coordinates == "cube" and self.stages > 1:
+            raise ValueError(f"model: coordinates = cube goes with stages = 1, got {self.stages}: maps between stages are drawn at u, v, d")
+        return self
 
 
 class Srn(StillEstimator):
@@ -73,12 +83,22 @@ class Srn(StillEstimator):
 
     def joints_of(self, stage: Float[Tensor, "frames joints 3"], view: View) -> tuple[Tensor, Tensor]:
         """Pixels of the crop and metres of the camera frame."""
-        return joints_from_uvd(stage.unflatten(0, view.cube_m.shape), view, _scale(view))
+        said = stage.unflatten(0, view.cube_m.shape)
+        if self.config.coordinates == "uvd":
+            return joints_from_uvd(said, view, _scale(view))
+        joints_m = said * (view.cube_m[..., None, None] / 2) + view.centre_m[:, :, None]
+        return project(joints_m, view.intrinsics, view.perspective), joints_m
 
     def losses(self, output: StillOutput, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """One term a stage, see `losses`."""
-        uvd = uvd_from_joints(batch.joints_px, absolute_joints(batch)[..., 2], batch, _scale(batch))
-        return srn_losses(output.stages, uvd.flatten(0, 1), batch.joints_valid.flatten(0, 1), loss=self.config.loss)
+        return srn_losses(output.stages, self._target(batch).flatten(0, 1), batch.joints_valid.flatten(0, 1), loss=self.config.loss)
+
+    def _target(self, batch: Batch) -> Float[Tensor, "batch frames joints 3"]:
+        """The labels as the network says joints."""
+        joints_m = absolute_joints(batch)
+        if self.config.coordinates == "uvd":
+            return uvd_from_joints(batch.joints_px, joints_m[..., 2], batch, _scale(batch))
+        return (joints_m - batch.centre_m[:, :, None]) / (batch.cube_m[..., None, None] / 2)
 
     def parts(self) -> dict[str, nn.Module]:
         """What fine-tuning may freeze: "encoder", what the stages share; "head", the stages."""
