@@ -25,7 +25,7 @@ from seqgen.benchmarks.stills import Stills
 from seqgen.dataset.clip import ClipSource, PictureKind
 from seqgen.errors import UserError
 
-__all__ = ["Freihand", "Hands17", "Icvl", "LabelledFolder", "Msra", "Nyu", "Rhd", "Stb", "Stills", "check_labels", "check_pictures", "holds_data_set", "open_clips"]
+__all__ = ["Freihand", "Hands17", "Icvl", "LabelledFolder", "Msra", "Nyu", "Rhd", "Stb", "Stills", "check_labels", "check_pictures", "data_set_name", "holds_data_set", "open_clips"]
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def open_clips(path: str | Path, *, split: str | None = None, pictures: Sequence
         from seqgen.dataset.clips import DatasetClips
 
         return DatasetClips(open_dataset(path, split), pictures=pictures)
-    known = KNOWN[_name_of(path)]
+    known = KNOWN[data_set_name(path)]
     wants_depth = bool({"depth", "depth_sensor"} & set(pictures))
     if wants_depth and not known.depth:
         raise UserError(f"{path}: has colours only, and this network sees depth; give a data set of seqgen, or one of depth")
@@ -77,7 +77,8 @@ def holds_data_set(path: Path) -> bool:
     return (path / "dataset.json").is_file() or any(known.is_here(path) for known in KNOWN.values())
 
 
-def _name_of(path: Path) -> str:
+def data_set_name(path: Path) -> str:
+    """Which one of KNOWN a folder holds; UserError for none of them."""
     for name, known in KNOWN.items():
         if known.is_here(path):
             return name

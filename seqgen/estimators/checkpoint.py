@@ -90,6 +90,8 @@ def _with_replaced(record: dict[str, Any], replaced: Mapping[str, Any]) -> dict[
     """The record with other values in its sections."""
     tables = {"model": record["config"], "input": record["input"]}
     for name, value in replaced.items():
+        if name.partition(".")[0] not in tables:
+            raise ValueError(f"{name}: a checkpoint has sections {' and '.join(tables)}")
         tables = overlay(tables, name, value)
     return {**record, "config": tables["model"], "input": tables["input"]}
 

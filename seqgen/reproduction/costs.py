@@ -12,25 +12,26 @@ from pathlib import Path
 
 import torch
 
-from seqgen.benchmarks import open_clips
+from seqgen.benchmarks import Stills, open_clips
 from seqgen.estimators.checkpoint import load_estimator
 from seqgen.estimators.cost import network_cost
 from seqgen.estimators.inference import for_inference
-from seqgen.estimators.views.feed import batches_of, pictures_of
+from seqgen.estimators.views.feed import batch_of, pictures_of
 from seqgen.estimators.views.view import to_device
 from seqgen.reproduction.columns import MANY
+from seqgen.reproduction.tables import HeldOut
 
 ROUNDS, WARM_UP = 7, 2
 
 
-def costs_of_checkpoint(checkpoint: Path, data: Path, *, device: str) -> dict[str, float]:
-    """Costs by name, of the first test clips of a data set: `parameters`, `macs`, `ms_1`, `ms_32`, the last two a frame."""
-    loaded = load_estimator(checkpoint, device=device)
-    source = open_clips(data, split="test", pictures=pictures_of(loaded.input))
+def costs_of_checkpoint(checkpoint: Path, folder: Path, test: HeldOut, *, device: str) -> dict[str, float]:
+    """Costs by name, of the first frames of a test, whose data are in a folder: `parameters`, `macs`, `ms_1`, `ms_32`, the last two a frame."""
+    loaded = load_estimator(checkpoint, device=device, replaced=test.fields)
+    source = Stills(open_clips(folder, split=test.data.tested, pictures=pictures_of(loaded.input)))
     cost, ready = network_cost(loaded.estimator.config, loaded.input), for_inference(loaded.estimator)
     costs = {"parameters": float(cost.parameters), "macs": float(cost.macs_per_frame)}
     for count in (1, MANY):
-        view = to_device(next(batches_of(source, loaded.input, batch=count, frames=1)), torch.device(device))
+        view = to_device(batch_of([source.read(place % len(source)) for place in range(count)], loaded.input), torch.device(device))
         _, state = ready.step(view, None)
         costs[f"ms_{count}"] = milliseconds(partial(ready.step, view, state), device) / count
     return costs

@@ -8,35 +8,26 @@ from typing import Any
 
 from seqgen.reproduction.columns import SPACE_COLUMNS
 from seqgen.reproduction.five import ON_SENSOR
-from seqgen.reproduction.still_data import SENSOR, SR300
-from seqgen.reproduction.tables import HeldOut, Network, Part, Row, Table, Training
+from seqgen.reproduction.still_data import LABELLED, NOT_NYU, OF_NYU, ON_SR300, SENSOR, SR300, nyu_row
+from seqgen.reproduction.tables import Network, Part, Row, Table, Training
 
-TEST = HeldOut(SR300, "SR300")
 PAPER_MM = 8.29  # the whole method's
 
-OF_NYU = (
-    "In brackets: the paper's figures, mean errors in mm of NYU, of 14 joints seen by another camera. Here are 21 joints of drawn hands, in cubes about the middle of the "
-    "labelled ones: compare orders, not values; shares of frames below a threshold have nothing in the paper to stand beside."
-)
 
 
 def _training(name: str, fields: Mapping[str, Any]) -> Training:
     return Training(f"jgr_p2o-{name}", Network({**SENSOR, **fields}, recipe="jgr_p2o"), SR300, stills=True)
 
 
-def _row(name: str, title: str, training: Training, mm: float) -> Row:
-    """With the paper's error, beside this test and beside NYU itself."""
-    return Row(name, title, training, {(test, "space_mm"): (mm,) for test in (TEST.name, "nyu")})
-
-
 def _whole(title: str) -> Row:
-    return _row("whole", title, ON_SENSOR["jgr_p2o"], PAPER_MM)
+    return nyu_row("whole", title, ON_SENSOR["jgr_p2o"], PAPER_MM)
 
 
 def _table(title: str, part: str, rows: tuple[Row, ...], differences: tuple[tuple[str, str], ...], *notes: str) -> Table:
     """One part, one test; the claim first, then the figures' origin."""
     claim, *more = notes
-    return Table(f"JGR-P2O, {title}", (Part(part, (TEST,), rows, differences, costs=True),), (f"The claim: {claim}", OF_NYU, *more), columns=SPACE_COLUMNS)
+    parts = (Part(part, (ON_SR300,), rows, differences, costs=True),)
+    return Table(f"JGR-P2O, {title}", parts, (f"The claim: {claim}", OF_NYU, LABELLED, *more), columns=SPACE_COLUMNS, notes_on_drawn=(NOT_NYU,))
 
 
 JGR_TABLE_1 = _table(
@@ -44,8 +35,8 @@ JGR_TABLE_1 = _table(
     "Graphs",
     (
         _whole("skeleton"),
-        _row("similarity", "feature similarity", _training("similarity", {"model.graph": "similarity"}), 8.45),
-        _row("parameterised", "parameterised matrix", _training("parameterised", {"model.graph": "parameterised"}), 8.36),
+        nyu_row("similarity", "feature similarity", _training("similarity", {"model.graph": "similarity"}), 8.45),
+        nyu_row("parameterised", "parameterised matrix", _training("parameterised", {"model.graph": "parameterised"}), 8.36),
     ),
     (("whole", "similarity"), ("whole", "parameterised")),
     "the three graphs do nearly alike, the skeleton's a little better.",
@@ -56,8 +47,8 @@ JGR_TABLE_2 = _table(
     "Table 2: its components",
     "Components",
     (
-        _row("p2o", "P2O", _training("p2o", {**UNIFORM, "model.offset_weight": 0.0}), 10.83),
-        _row("offset-loss", "P2O + offset loss", _training("p2o-offset-loss", UNIFORM), 10.54),
+        nyu_row("p2o", "P2O", _training("p2o", {**UNIFORM, "model.offset_weight": 0.0}), 10.83),
+        nyu_row("offset-loss", "P2O + offset loss", _training("p2o-offset-loss", UNIFORM), 10.54),
         _whole("P2O + offset loss + JGR"),
     ),
     (("offset-loss", "p2o"), ("whole", "offset-loss")),
@@ -68,9 +59,9 @@ JGR_TABLE_3 = _table(
     "Table 3: hourglasses",
     "Stages",
     (
-        _row("stages-1", "1 stage", _training("stages-1", {"model.stages": 1}), 8.63),
+        nyu_row("stages-1", "1 stage", _training("stages-1", {"model.stages": 1}), 8.63),
         _whole("2 stages"),
-        _row("stages-3", "3 stages", _training("stages-3", {"model.stages": 3}), 8.27),
+        nyu_row("stages-3", "3 stages", _training("stages-3", {"model.stages": 3}), 8.27),
     ),
     (("whole", "stages-1"), ("stages-3", "whole")),
     "two stages are better than one, three hardly better than two.",
@@ -80,8 +71,8 @@ JGR_TABLE_4 = _table(
     "Table 4: its two modules and their rivals",
     "Rivals",
     (
-        _row("attention", "attention in place of JGR", _training("attention", {"model.weighting": "attention"}), 8.72),
-        _row("heatmap", "differentiable heat maps in place of P2O", _training("heatmap", {"model.decoding": "heatmap"}), 8.69),
+        nyu_row("attention", "attention in place of JGR", _training("attention", {"model.weighting": "attention"}), 8.72),
+        nyu_row("heatmap", "differentiable heat maps in place of P2O", _training("heatmap", {"model.decoding": "heatmap"}), 8.69),
         _whole("JGR and P2O"),
     ),
     (("whole", "attention"), ("whole", "heatmap")),

@@ -13,25 +13,25 @@
     space_mm         mean 3D error in the camera's frame, of networks that say where the hand is; `space_x_mm`...: along an axis; `space_mean_20`...: shares as above
 
 Means over joints and frames of a clip. Whoever changes what a number means raises VERSION, so that it is not mixed with older ones.
-Knows no tables and no files but checkpoints and data sets.
+Knows no tables but their tests, and no files but checkpoints and data sets.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import nn
 
-from seqgen.benchmarks import open_clips
+from seqgen.benchmarks import Stills, open_clips
 from seqgen.dataset.clip import ClipSource, LabelledClip
 from seqgen.estimators.checkpoint import load_estimator
 from seqgen.estimators.views.feed import Input, pictures_of
 from seqgen.evaluation.evaluate import Evaluation, evaluate
-from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors, procrustes_aligned
+from seqgen.evaluation.metrics import Thresholds, acceleration_errors, auc_scores, joint_errors, mean_per_frame, procrustes_aligned, worst_per_frame
+from seqgen.reproduction.tables import HeldOut
 from seqgen.skeleton import TIPS
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ Array = np.ndarray
 PerClip = Float[Array, "clips"]
 VERSION = 2  # 2: pa_mm
 BLACKOUT = ("blackout_mm", "black_frame_mm")
-SUCCESS = {"mean_20": (np.mean, 20.0), "max_20": (np.max, 20.0), "max_40": (np.max, 40.0)}  # of a frame's valid joints; mm
+SUCCESS = {"mean_20": (mean_per_frame, 20.0), "max_20": (worst_per_frame, 20.0), "max_40": (worst_per_frame, 40.0)}  # mm
 RANGE_PX, RANGE_MM = Thresholds(0.0, 20.0), Thresholds(20.0, 50.0)
 INNER = np.setdiff1d(np.arange(1, 21), TIPS)  # joints well inside the outline: tips lie on it, and at the wrist the arm begins
 COVERED_JOINTS = 3  # of these 15
@@ -53,7 +53,7 @@ class HeldOutClips:
     source: ClipSource
     limit: int
     black: int | None = None
-    covered: dict[int, Bool[Array, "frames"]] = field(default_factory=dict)
+    covered: dict[int, list[Bool[Array, "frames"]]] = field(default_factory=dict)  # of each clip, the parts that were read, in their order
 
     @property
     def name(self) -> str:
@@ -70,21 +70,24 @@ class HeldOutClips:
 
     def read(self, position: int, frames: Sequence[int] | None = None) -> LabelledClip:
         clip = self.source.read(position, frames)
-        self.covered[position] = covered_frames(clip)
+        self.covered.setdefault(position, []).append(covered_frames(clip))
         return clip if self.black is None else blacked_out(clip, self.black)
 
 
-def measure_checkpoint(checkpoint: Path, data: Path, *, metrics: Sequence[str], fields: Mapping[str, Any], clips: int, device: str) -> dict[str, PerClip]:
-    """Metrics of a checkpoint on the first `clips` test clips of a data set. `fields`: replaced in the network's config, model and input."""
-    loaded = load_estimator(checkpoint, device=device, replaced=fields)
-    return measure(loaded.estimator, loaded.input, open_clips(data, split="test", pictures=pictures_of(loaded.input)), metrics=metrics, clips=clips)
+def measure_checkpoint(checkpoint: Path, folder: Path, test: HeldOut, *, metrics: Sequence[str], clips: int, device: str) -> dict[str, PerClip]:
+    """Metrics of a checkpoint on a test, whose data are in a folder: on its first `clips` clips, or on every frame of a real data set's, each a clip of its own, so
+    that all count alike, as they do in the papers."""
+    loaded = load_estimator(checkpoint, device=device, replaced=test.fields)
+    source = open_clips(folder, split=test.data.tested, pictures=pictures_of(loaded.input))
+    source, clips = (source, clips) if test.data.path is None else (singles := Stills(source), len(singles))
+    return measure(loaded.estimator, loaded.input, source, metrics=metrics, clips=clips)
 
 
 def measure(estimator: nn.Module, input: Input, source: ClipSource, *, metrics: Sequence[str], clips: int) -> dict[str, PerClip]:
     """Some metrics of an estimator on the first `clips` clips of a source; those of the blackout need clips of as many frames each."""
     shown = HeldOutClips(source, clips)
     seen = evaluate(estimator, input, shown, say=log.debug)
-    covered = np.concatenate([shown.covered[position] for position in range(len(shown))])
+    covered = np.concatenate([part for position in range(len(shown)) for part in shown.covered[position]])
     found = measured(seen, covered)
     if set(BLACKOUT) & set(metrics):
         found |= blackout_jumps(estimator, input, source, clips=clips, shown=seen)
@@ -112,14 +115,9 @@ def measured(seen: Evaluation, covered: Bool[Array, "frames"]) -> dict[str, PerC
 
 def successes(mm: Float[Array, "frames joints"], valid: Bool[Array, "frames joints"], clip: Array, num_clips: int) -> dict[str, PerClip]:
     """Shares of frames whose error is small, by SUCCESS; frames without a valid joint do not count."""
-    errors = np.where(valid, mm, np.nan)
-    some = valid.any(1)
-    found = {}
-    for name, (of_joints, threshold) in SUCCESS.items():
-        good = np.zeros(len(mm), bool)
-        good[some] = np.array([of_joints(row[np.isfinite(row)]) < threshold for row in errors[some]], bool)
-        found[name] = clip_means(good[:, None].astype(float), some[:, None], clip, num_clips)
-    return found
+    some = valid.any(1, keepdims=True)
+    small = {name: of_frame(mm, valid) < threshold for name, (of_frame, threshold) in SUCCESS.items()}  # nan is not
+    return {name: clip_means(good[:, None].astype(float), some, clip, num_clips) for name, good in small.items()}
 
 
 def in_space(seen: Evaluation) -> dict[str, PerClip]:
@@ -158,9 +156,10 @@ def blacked_out(clip: LabelledClip, frame: int) -> LabelledClip:
 
 
 def covered_frames(clip: LabelledClip) -> Bool[Array, "frames"]:
-    """Frames in which COVERED_JOINTS inner joints or more lie at pixels that show no hand, or outside; none where the source has no masks."""
-    if clip.mask is None:
-        return np.zeros(len(clip.rgb), bool)
+    """Frames in which COVERED_JOINTS inner joints or more lie at pixels that show no hand, or outside; none where the source has no masks, or
+    labels other joints than the 21."""
+    if clip.mask is None or clip.joint_set != "canonical":
+        return np.zeros(len(clip.joints_px), bool)
     height, width = clip.mask.shape[1:]
     column, row = np.rint(clip.joints_px).astype(int).transpose(2, 0, 1)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)

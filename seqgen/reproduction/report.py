@@ -31,7 +31,7 @@ class RowResults:
 
     def estimate(self, metric: str) -> Estimate | None:
         """None where nothing was measured."""
-        return estimate(self.values[metric], _rng()) if self.seeds and np.isfinite(self.values[metric]).any() else None
+        return estimate(self.values[metric], _rng()) if metric in self.values and np.isfinite(self.values[metric]).any() else None
 
 
 def row_results(row: Row, test: HeldOut, results: Results, seeds: Sequence[int]) -> RowResults:
@@ -48,7 +48,7 @@ def table_markdown(name: str, table: Table, results: Results, seeds: Sequence[in
         lines += _across(part, results, seeds) if part.across else _part(part, table.columns, results, seeds)
         lines += _costs(part, results, seeds) if part.costs else []
     lines += ["## How to read it", ""]
-    lines += [f"- {text}" for text in (_cell_text(seeds), *table.columns.explained, *_backbone_note(table), *table.notes)]
+    lines += [f"- {text}" for text in (_cell_text(seeds), *table.columns.explained, *_backbone_note(table), *table.notes, *table.notes_on_drawn)]
     lines += ["", "## How it was made", "", *_made(table, results, seeds)]
     return "\n".join(lines) + "\n"
 
@@ -156,15 +156,13 @@ def _made(table: Table, results: Results, seeds: Sequence[int]) -> list[str]:
     scale, trainings = results.scale, table.trainings()
     runs = list(dict.fromkeys((training, training.seed_of(seed)) for training in trainings for seed in seeds))
     machines = dict.fromkeys(machine for run in runs if (machine := results.machine(*run)) is not None)
-    shares = " : ".join(f"{count} {name}" for name, count in scale.split.items())
-    replaced = "".join(f"; {name} = {value}" for name, value in scale.fields.items())
     facts = {
         "networks": scale.facts(trainings)["networks"],
         "start": _start(table, scale),
-        "data": f"{_sizes(trainings, table, scale)}, of {scale.frames} frames of {scale.size_px[0]} x {scale.size_px[1]} px, split {shares}{replaced}",
+        "data": _data(trainings, table, scale),
         "frames seen": _frames_seen(trainings, scale),
         "optimiser": scale.facts(trainings)["optimiser"],
-        "test clips": f"at most {scale.test_clips}, of {scale.frames} frames",
+        "tested on": _tested(table, scale),
         "seeds": ", ".join(map(str, seeds)),
         "time": f"{sum(results.seconds(*run) for run in runs) / 3600:.1f} hours of single trainings and tests on {scale.device}; shared trainings counted in each table",
         "machine": "; ".join(machines) or MISSING,
@@ -182,10 +180,22 @@ def _start(table: Table, scale: Scale) -> str:
     )
 
 
-def _sizes(trainings: Sequence[Training], table: Table, scale: Scale) -> str:
-    """Clips of each data set."""
-    data = dict.fromkeys([*(training.data for training in trainings), *(test.data for part in table.parts for test in part.tests)])
-    return ", ".join(f"{each.name} {scale.clips[each.size]:,} clips" if each.path is None else f"{each.name}, the user's copy" for each in data)
+def _data(trainings: Sequence[Training], table: Table, scale: Scale) -> str:
+    """Clips of each data set, or frames of a real one."""
+    sets = dict.fromkeys([*(training.data for training in trainings), *(test.data for part in table.parts for test in part.tests)])
+    real = [f"{data.name}, the user's copy, {data.frames[0]:,} frames to learn from" for data in sets if data.frames]
+    drawn = [f"{data.name} {scale.clips[data.size]:,} clips" for data in sets if data.path is None]
+    if drawn:
+        shares = " : ".join(f"{count} {name}" for name, count in scale.split.items())
+        replaced = "".join(f"; {name} = {value}" for name, value in scale.fields.items())
+        drawn[-1] += f", of {scale.frames} frames of {scale.size_px[0]} x {scale.size_px[1]} px, split {shares}{replaced}"
+    return ", ".join([*real, *drawn])
+
+
+def _tested(table: Table, scale: Scale) -> str:
+    """How much of each test is seen."""
+    real = {f"all {data.frames[1]:,} frames of the split {data.tested} of {data.name}" for part in table.parts for data in (test.data for test in part.tests) if data.frames}
+    return ", ".join(sorted(real)) or f"at most {scale.test_clips} clips of {scale.frames} frames"
 
 
 def _frames_seen(trainings: Sequence[Training], scale: Scale) -> str:

@@ -141,7 +141,7 @@ def pieces_of(table: Table, rows: Sequence[str] | None, seeds: Sequence[int]) ->
                     tests.setdefault(training, ())
                 tests[row.training] = tuple(dict.fromkeys((*tests[row.training], *part.tests)))
     depth_first = sorted(tests, key=lambda training: len(training.chain()))
-    weighed = {row.training for part in table.parts for row in part.rows if part.costs}
+    weighed = {row.training for part in table.parts for row in part.rows if part.costs and (rows is None or row.name in rows)}
     metrics = table.columns.metrics
     return list(dict.fromkeys(Piece(training, training.seed_of(seed), tests[training], metrics, training in weighed) for seed in seeds for training in depth_first))
 

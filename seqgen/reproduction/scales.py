@@ -79,15 +79,8 @@ def train_tables(training: Training, scale: Scale, *, seed: int, data: Path, bef
     Of a real data set, which comes as recordings of any length, every frame is a clip of its own.
     """
     tuned, given = training.start is not None, None if before is None else str(before)
-    real = training.data.path is not None
     tables = {
-        "data": {
-            "train": [str(data)],
-            "split": training.split,
-            "stills": 1 if real else None,
-            "validation_clips": 0,
-            "reading": {"frames": 1 if real else scale.window, "batch": scale.batch * (scale.window if real else 1), "static": training.stills, "readers": scale.readers},
-        },
+        "data": {"train": [str(data)], "split": training.split, "validation_clips": 0, **_reading(training, scale)},
         **scale.learning(training),
         "run": {
             "seed": training.seed_of(seed),
@@ -103,6 +96,13 @@ def train_tables(training: Training, scale: Scale, *, seed: int, data: Path, bef
     for name, value in {**training.network.fields, **training.fields}.items():
         tables = overlay(tables, name, value)
     return tables
+
+
+def _reading(training: Training, scale: Scale) -> dict[str, Any]:
+    """How many frames of the data a step sees, and in what pieces."""
+    if training.data.path is not None:
+        return {"stills": 1, "reading": {"frames": 1, "batch": scale.batch * scale.window, "readers": scale.readers}}
+    return {"reading": {"frames": scale.window, "batch": scale.batch, "static": training.stills, "readers": scale.readers}}
 
 
 def training_digest(training: Training, scale: Scale, *, seed: int) -> str:
@@ -125,9 +125,9 @@ def _stage(training: Training, scale: Scale, seed: int) -> dict[str, Any]:
 
 def data_identity(data: Data, scale: Scale) -> dict[str, Any]:
     """What a data set is made from: the whole of its config file, and what is replaced. Defaults of fields that the file does not set are the generating wing's,
-    which learning does not know: a data set made with others is refused by the generating command itself. Of a real data set, which one."""
+    which learning does not know: a data set made with others is refused by the generating command itself. Of a real data set, which one, and how much of it is there."""
     if data.path is not None:
-        return {"real": data.name}
+        return {"real": data.name, "frames": data.frames, "tested": data.tested}
     tables = read_toml(find_config(data.config, data.folder))
     for name, value in data_fields(data, scale).items():
         tables = overlay(tables, name, value)

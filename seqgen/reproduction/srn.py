@@ -9,17 +9,11 @@ from typing import Any
 
 from seqgen.reproduction.columns import SPACE_COLUMNS
 from seqgen.reproduction.five import ON_SENSOR
-from seqgen.reproduction.still_data import SENSOR, SR300
+from seqgen.reproduction.still_data import LABELLED, NOT_NYU, OF_NYU, ON_SR300, SENSOR, SR300, nyu_row, of_nyu
 from seqgen.reproduction.tables import HeldOut, Network, Part, Row, Table, Training
 
-TEST = HeldOut(SR300, "SR300")
 WHOLE = ON_SENSOR["srn"]
 
-OF_NYU = (
-    "In brackets: the paper's figures, mean errors in mm of NYU, of 14 joints seen by another camera. Here are 21 joints of drawn hands: compare orders, not values; "
-    "shares of frames below a threshold have nothing in the paper to stand beside."
-)
-LABELLED = "Cubes are about the middle of the labelled joints; the paper's are about a place that a network found."
 
 
 def _training(name: str, model: Mapping[str, Any], **taught: Any) -> Training:
@@ -27,15 +21,10 @@ def _training(name: str, model: Mapping[str, Any], **taught: Any) -> Training:
     return Training(f"srn-{name}", Network({**SENSOR, **model}, recipe="srn"), SR300, stills=True, fields=taught)
 
 
-def _row(name: str, title: str, training: Training, mm: float) -> Row:
-    """With the paper's error, beside this test and beside NYU itself."""
-    return Row(name, title, training, {(test, "space_mm"): (mm,) for test in (TEST.name, "nyu")})
-
-
 SINGLE = {"model.stages": 1}
 COUPLED = {**SINGLE, "model.coordinates": "cube"}
 SQUARED = {**COUPLED, "model.loss": "l2"}
-MASS, REFINED = (HeldOut(SR300, title, f"sr300-{centre}", {"input.centre": centre}) for title, centre in (("centre of mass", "mass"), ("refined", "refined")))
+MASS, REFINED = (HeldOut(SR300, title, centre, {"input.centre": centre}) for title, centre in (("centre of mass", "mass"), ("refined", "refined")))
 # The slope of L2 at 0.3 half cubes, where training begins, is 30 times that of smooth L1, for which the paper's rate of 0.3 is.
 SLOWLY = {"optim.lr": 0.01}
 
@@ -50,7 +39,8 @@ TABLE_1_TRAININGS = {
 
 def _along_axes(*mm: float) -> dict[tuple[str, str], tuple[float, ...]]:
     """The paper's error, and its parts along x, y and z."""
-    return {(REFINED.name, metric): (each,) for metric, each in zip(("space_mm", "space_x_mm", "space_y_mm", "space_z_mm"), mm, strict=True)}
+    metrics = ("space_mm", "space_x_mm", "space_y_mm", "space_z_mm")
+    return {place: figure for metric, each in zip(metrics, mm, strict=True) for place, figure in of_nyu({REFINED: each}, metric).items()}
 
 
 SRN_TABLE_1 = Table(
@@ -60,9 +50,9 @@ SRN_TABLE_1 = Table(
             "Step by step",
             (MASS, REFINED),
             (
-                Row("plain", "ResNet-18", TABLE_1_TRAININGS["plain"], {(MASS.name, "space_mm"): (34.11,)}),
-                Row("augmented", "+ augmentation", TABLE_1_TRAININGS["augmented"], {(MASS.name, "space_mm"): (15.42,), (REFINED.name, "space_mm"): (13.70,)}),
-                Row("refined", "+ refined place in training too", TABLE_1_TRAININGS["refined"], {(REFINED.name, "space_mm"): (10.64,)}),
+                Row("plain", "ResNet-18", TABLE_1_TRAININGS["plain"], of_nyu({MASS: 34.11})),
+                Row("augmented", "+ augmentation", TABLE_1_TRAININGS["augmented"], of_nyu({MASS: 15.42, REFINED: 13.70})),
+                Row("refined", "+ refined place in training too", TABLE_1_TRAININGS["refined"], of_nyu({REFINED: 10.64})),
                 Row("smooth-l1", "+ smooth L1", TABLE_1_TRAININGS["smooth-l1"], _along_axes(9.82, 5.3, 4.4, 4.9)),
                 Row("decoupled", "+ decoupled coordinates", TABLE_1_TRAININGS["decoupled"], _along_axes(8.91, 4.3, 4.1, 4.9)),
             ),
@@ -75,9 +65,10 @@ SRN_TABLE_1 = Table(
         "The paper's step from its second row to 13.70 is to test the same network with refined places. Rows before the last say x, y and z from the cube's centre, the last "
         "says places in the crop and depths.",
         "Cubes are about the centre of mass of what is nearest in the hand's box, or about the place to which a network taught beforehand moves it (`docs/benchmarks/centre.md`).",
-        "Rows before smooth L1 are taught with L2 at a rate of 0.01, for 0.3 is made for the small slope of smooth L1; the paper gives no other.",
+        "Rows before smooth L1 are taught with L2 at a rate of 0.01, for the paper's 0.3 is made for the small slope of smooth L1, and it gives no other.",
     ),
     columns=SPACE_COLUMNS,
+    notes_on_drawn=(NOT_NYU,),
 )
 
 KERNELS = {0.3: 7.99, 0.4: 7.78, 0.5: 7.86, 0.6: 7.87, 0.7: 7.87, 0.8: 7.90}
@@ -86,7 +77,7 @@ STACKS = {count: WHOLE if count == 2 else _training(f"stages-{count}", {"model.s
 
 
 def _kernel_row(size: float, mm: float) -> Row:
-    return _row(f"kernel-{size:g}", f"kernel of {size:g}", WHOLE if size == 0.4 else _training(f"kernel-{size:g}", {"model.kernel_size": size}), mm)
+    return nyu_row(f"kernel-{size:g}", f"kernel of {size:g}", WHOLE if size == 0.4 else _training(f"kernel-{size:g}", {"model.kernel_size": size}), mm)
 
 
 SRN_TABLE_2 = Table(
@@ -94,14 +85,14 @@ SRN_TABLE_2 = Table(
     (
         Part(
             "Stages",
-            (TEST,),
-            tuple(_row(f"stages-{count}", f"{count} stage{'s' if count > 1 else ''}", STACKS[count], mm) for count, mm in STAGES.items()),
+            (ON_SR300,),
+            tuple(nyu_row(f"stages-{count}", f"{count} stage{'s' if count > 1 else ''}", STACKS[count], mm) for count, mm in STAGES.items()),
             (("stages-2", "stages-1"), ("stages-3", "stages-2")),
             costs=True,
         ),
         Part(
             "Kernel size, half cubes; two stages",
-            (TEST,),
+            (ON_SR300,),
             tuple(_kernel_row(size, mm) for size, mm in KERNELS.items()),
             tuple(("kernel-0.4", f"kernel-{size:g}") for size in KERNELS if size != 0.4),
         ),
@@ -113,6 +104,7 @@ SRN_TABLE_2 = Table(
         "The 9.81 mm of a single stage is printed so; Table 1 has 8.91 for the same network.",
     ),
     columns=SPACE_COLUMNS,
+    notes_on_drawn=(NOT_NYU,),
 )
 
 RIVALS = {
@@ -126,7 +118,7 @@ SRN_FIGURE_2 = Table(
     (
         Part(
             "Two stages of ResNet-18, by what is between them",
-            (TEST,),
+            (ON_SR300,),
             (
                 *(Row(name, title, _training(name, {"model.interface": interface})) for name, (title, interface) in RIVALS.items()),
                 Row("whole", "(c) 3D heat maps and unit vectors", WHOLE),
@@ -136,7 +128,7 @@ SRN_FIGURE_2 = Table(
         ),
         Part(
             "A single stage of deeper networks",
-            (TEST,),
+            (ON_SR300,),
             (
                 Row("resnet18", "ResNet-18", STACKS[1]),
                 *(Row(name, title, _training(name, {**SINGLE, "model.backbone": name})) for name, title in DEEPER.items()),
@@ -153,4 +145,5 @@ SRN_FIGURE_2 = Table(
         "The paper does not give the deconvolutions' kernels; here they go to 4, 16 and 32 cells a side with 64 channels.",
     ),
     columns=SPACE_COLUMNS,
+    notes_on_drawn=(NOT_NYU,),
 )

@@ -21,7 +21,8 @@ Fields = Mapping[str, Any]  # values by dotted names of a config's fields
 @dataclass(frozen=True)
 class Data:
     """A data set. `config`: a shipped one by name, with the folder of `configs` that it is in; `size`: which of a scale's numbers of clips it has: to be taught
-    with, to be moved to, or only to be tested on. `path`: of a real one that is there already, a user's own copy; it has no config."""
+    with, to be moved to, or only to be tested on. `path`: of a real one that is there already, a user's own copy; it has no config. `tested`: the split that tests
+    are of; `frames`: of a real one, how many its two splits have."""
 
     name: str
     config: str
@@ -29,26 +30,28 @@ class Data:
     folder: str = ""
     fields: Fields = field(default_factory=dict, hash=False)
     path: Path | None = None
+    tested: str = "test"
+    frames: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Clips that rows are measured on: the test split of a data set. `fields`: what is replaced in the network's own config, model and input, when it is tested;
-    such a test needs a name of its own."""
+    """Clips that rows are measured on: the test split of a data set. `fields`: what is replaced in the network's own config, sections model and input, when it is
+    tested; `suffix`: to the data's name, of such a test."""
 
     data: Data
     title: str
-    own_name: str | None = None
+    suffix: str = ""
     fields: Fields = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.fields and self.own_name is None:
+        if self.fields and not self.suffix:
             raise ValueError(f"{self.title}: another test of {self.data.name} needs a name of its own")
 
     @property
     def name(self) -> str:
         """What its results are kept under."""
-        return self.own_name or self.data.name
+        return f"{self.data.name}-{self.suffix}" if self.suffix else self.data.name
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Table:
-    """`notes`: what a reader of the table must know, a paragraph each."""
+    """`notes`: what a reader of the table must know, a paragraph each; `notes_on_drawn`: what of it holds for generated data only."""
 
     title: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
     columns: Columns = CLIP_COLUMNS
+    notes_on_drawn: tuple[str, ...] = ()
 
     def row_names(self) -> list[str]:
         """Names of the rows of all parts, each once."""
@@ -146,8 +150,8 @@ class Table:
         parts = (replace(part, rows=tuple(replace(row, training=row.training.from_fresh_weights()) for row in part.rows)) for part in self.parts)
         return replace(self, parts=tuple(parts))
 
-    def with_data(self, replaced: Mapping[str, Data], fields: Fields) -> "Table":
-        """The same table on other data sets, by the names of its own, with fields replaced in all its networks."""
+    def with_data(self, replaced: Mapping[str, Data], fields: Fields, notes: tuple[str, ...] = ()) -> "Table":
+        """The same table on other data sets, by the names of its own, with fields replaced in all its networks, and notes on the data."""
 
         def training(own: Training) -> Training:
             before = {name: own_before and training(own_before) for name, own_before in (("start", own.start), ("backbone", own.backbone))}
@@ -157,4 +161,4 @@ class Table:
             tests = tuple(replace(test, data=replaced[test.data.name]) for test in own.tests)
             return replace(own, tests=tuple(dict.fromkeys(tests)), rows=tuple(replace(row, training=training(row.training)) for row in own.rows))
 
-        return replace(self, parts=tuple(part(own) for own in self.parts))
+        return replace(self, parts=tuple(part(own) for own in self.parts), notes=(*self.notes, *notes), notes_on_drawn=())

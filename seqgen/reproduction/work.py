@@ -5,7 +5,7 @@ Each piece can be stopped anywhere: the training goes on from its last checkpoin
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -37,15 +37,15 @@ class Train(Protocol):
 
 @runtime_checkable
 class Measure(Protocol):
-    def __call__(self, checkpoint: Path, data: Path, *, metrics: Sequence[str], fields: Mapping[str, Any], clips: int, device: str) -> dict[str, PerClip]:
-        """The metrics of a checkpoint on the first test clips of a data set, with some fields of its config replaced."""
+    def __call__(self, checkpoint: Path, folder: Path, test: HeldOut, *, metrics: Sequence[str], clips: int, device: str) -> dict[str, PerClip]:
+        """The metrics of a checkpoint on a test, whose data are in a folder; on the first clips of it, of a real data set on all."""
         ...
 
 
 @runtime_checkable
 class Weigh(Protocol):
-    def __call__(self, checkpoint: Path, data: Path, *, device: str) -> dict[str, float]:
-        """What a frame of a data set costs the checkpoint's network, by name as in `costs.py`."""
+    def __call__(self, checkpoint: Path, folder: Path, test: HeldOut, *, device: str) -> dict[str, float]:
+        """What a frame of a test costs the checkpoint's network, by name as in `costs.py`."""
         ...
 
 
@@ -100,10 +100,11 @@ def do_piece(piece: Piece, results: Results, tools: Tools, *, deadline: float | 
             return False
         began = time.monotonic()
         where = {"clips": results.scale.test_clips, "device": results.scale.device}
-        measured = tools.measure(checkpoint, results.data_folder(test.data), metrics=piece.metrics, fields=test.fields, **where)
+        measured = tools.measure(checkpoint, results.data_folder(test.data), test, metrics=piece.metrics, **where)
         results.write(training, seed, test, measured, seconds=time.monotonic() - began)
     if piece.is_to_weigh(results):
-        results.write_costs(training, seed, tools.weigh(checkpoint, results.data_folder(piece.tests[0].data), device=results.scale.device))
+        test = piece.tests[0]
+        results.write_costs(training, seed, tools.weigh(checkpoint, results.data_folder(test.data), test, device=results.scale.device))
     return True
 
 
@@ -131,18 +132,18 @@ def train_here(tables: dict[str, Any], out: Path, *, deadline: float | None) -> 
     return Trained(out / Path(result.checkpoint).name, result.seconds)
 
 
-def measure_here(checkpoint: Path, data: Path, *, metrics: Sequence[str], fields: Mapping[str, Any], clips: int, device: str) -> dict[str, PerClip]:
+def measure_here(checkpoint: Path, folder: Path, test: HeldOut, *, metrics: Sequence[str], clips: int, device: str) -> dict[str, PerClip]:
     """`Tools.measure` by `measure.py`."""
     from seqgen.reproduction.measure import measure_checkpoint
 
-    return measure_checkpoint(checkpoint, data, metrics=metrics, fields=fields, clips=clips, device=device)
+    return measure_checkpoint(checkpoint, folder, test, metrics=metrics, clips=clips, device=device)
 
 
-def weigh_here(checkpoint: Path, data: Path, *, device: str) -> dict[str, float]:
+def weigh_here(checkpoint: Path, folder: Path, test: HeldOut, *, device: str) -> dict[str, float]:
     """`Tools.weigh` by `costs.py`."""
     from seqgen.reproduction.costs import costs_of_checkpoint
 
-    return costs_of_checkpoint(checkpoint, data, device=device)
+    return costs_of_checkpoint(checkpoint, folder, test, device=device)
 
 
 def stopping(deadline: float | None) -> Callable[[dict[str, Any], int], None]:

@@ -36,7 +36,7 @@ class ConvLstm(nn.Module):
         self, features: Float[Tensor, "clips frames channels rows columns"], memory: Memory | None = None
     ) -> tuple[Float[Tensor, "clips frames hidden rows columns"], Memory]:
         """Hidden states of every frame, and the memory after the last; a memory is two tensors (clips, hidden, rows, columns)."""
-        if features.shape[1] == 1 and memory is not None:  # one product, whose weights need not be taken apart: of one picture that is a third of the time
+        if features.shape[1] == 1 and memory is not None:  # one product, whose weights need not be taken apart
             memory = self._advance(self.gates(torch.cat([features[:, 0], memory[0]], 1)).float(), memory[1])
             return memory[0][:, None], memory
         padding = self.gates.padding
