@@ -84,7 +84,7 @@ def test_help_lists_every_field(command: str, capsys: pytest.CaptureFixture[str]
     [
         ("train nothing", "no such config"),
         ("train seqhand_small --data {clips} --model.name vgg", "no such network; there are seqhand"),
-        ("train seqhand_small --data {clips} --backbone-weights {clips}/dataset.json", "not a file of weights"),
+        ("train seqhand_small --data {clips} --data.reading.frames 3 --data.reading.batch 2 --backbone-weights {clips}/dataset.json", "not a file of weights"),
         ("train seqhand_small --data {clips} --run.epochs 3", "give steps or epochs"),
         ("train seqhand_small --data {clips}/nowhere", "no such folder"),
         ("train seqhand_small --data {clips} --data.reading.frames 9", "3 frames"),

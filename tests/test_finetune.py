@@ -84,6 +84,26 @@ def test_the_config_is_the_checkpoints_without_its_camera_term(tmp_path: Path) -
     assert config.model.losses.camera == 0.5 and config.run.steps == 7 and config.run.freeze == () and config.data.stills is None
 
 
+@pytest.mark.parametrize(
+    ("model", "frozen"),
+    [
+        ({"name": "seqhand", "temporal": "lstm"}, ("temporal",)),
+        ({"name": "seqhand", "temporal": "none"}, ()),
+        ({"name": "seqhand", "temporal": "i3d"}, ()),
+        ({"name": "srn"}, ()),
+        ({"name": "jar", "size": 64}, ()),
+    ],
+    ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_the_part_that_looks_back_is_frozen_where_there_is_one(tmp_path: Path, model: dict[str, Any], frozen: tuple[str, ...]) -> None:
+    """And so that every network can be fine-tuned as it is: what is frozen unless the user says otherwise is a part of it."""
+    kind = ESTIMATORS[model["name"]]
+    narrow = {"width": 0.125} if model["name"] == "srn" else {"width": 0.125, "backbone": "resnet18"}
+    estimator = new_estimator(kind.config(**narrow, **model))
+    save_estimator(tmp_path / "c", estimator, kind.input(size=64), {})
+    assert finetune_config(tmp_path / "c", ["data"]).run.freeze == frozen and set(frozen) <= set(estimator.parts())
+
+
 def test_it_starts_from_the_checkpoint_and_goes_on_exactly(tmp_path: Path, pretrained: Path) -> None:
     still = {**SMALL, "optim.lr": 1e-12, "optim.schedule": "constant"}  # so slow that nothing moves by more than rounding
     finetune(pretrained, ["stills"], tmp_path / "still", freeze=["none"], overrides=still)
@@ -105,7 +125,7 @@ def test_it_starts_from_the_checkpoint_and_goes_on_exactly(tmp_path: Path, pretr
 
 
 def test_a_checkpoint_tells_its_stages(tmp_path: Path, pretrained: Path) -> None:
-    result = finetune(pretrained, ["stills"], tmp_path / "run", overrides=SMALL)
+    result = finetune(pretrained, ["stills"], tmp_path / "run", freeze=["temporal"], overrides=SMALL)
     first, second = read_record(Path(result.checkpoint))["about"]["stages"]
     assert (first["data"], first["frozen"], first["steps"]) == (["toys"], [], 5)
     assert (second["data"], second["frozen"], second["steps"], second["start"]) == (["stills"], ["temporal"], 4, str(pretrained))

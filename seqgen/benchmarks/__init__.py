@@ -25,7 +25,8 @@ from seqgen.benchmarks.stills import Stills
 from seqgen.dataset.clip import ClipSource, PictureKind
 from seqgen.errors import UserError
 
-__all__ = ["Freihand", "Hands17", "Icvl", "LabelledFolder", "Msra", "Nyu", "Rhd", "Stb", "Stills", "check_labels", "check_pictures", "data_set_name", "holds_data_set", "open_clips"]
+__all__ = ["Freihand", "Hands17", "Icvl", "LabelledFolder", "Msra", "Nyu", "Rhd", "Stb", "Stills", "check_labels", "check_pictures"]
+__all__ += ["data_set_name", "holds_data_set", "open_clips"]
 
 log = logging.getLogger(__name__)
 

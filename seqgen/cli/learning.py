@@ -82,12 +82,13 @@ def finetune_command(words: list[str]) -> int:
 
     if {"-h", "--help"} & set(words):
         about = "CKPT is a checkpoint's folder; the data sets are ours, FreiHAND, STB or folders with labels.json, their clips mixed and taken frame by frame;"
-        about += "\n--freeze temporal (the default) leaves the recurrent layer as it is, none nothing; --out defaults to outputs/finetune/<checkpoint's run>"
-        _print_help("finetune --from CKPT --data DATASET [DATASET ...] [--freeze temporal|none] [--out DIR]", about)
+        about += "\n--freeze temporal (the default where there is a recurrent layer) leaves it as it is, encoder and head these parts, none nothing;"
+        about += " --out defaults to outputs/finetune/<checkpoint's run>"
+        _print_help("finetune --from CKPT --data DATASET [DATASET ...] [--freeze temporal|encoder|head|none] [--out DIR]", about)
         return 0
     out, given = _out(parse_overrides(words, {name: ALIASES[name] for name in ("train_workers", "backbone_weights")}))
     checkpoint, data = given.pop("from", None), _listed(given.pop("data", None))
-    frozen = [name for name in _listed(given.pop("freeze", "temporal")) if name != "none"]
+    frozen = _listed(given.pop("freeze")) if "freeze" in given else None  # "none" is read as an empty list
     if not isinstance(checkpoint, str) or not data:
         raise UserError("finetune: needs --from CKPT and --data DATASET; `seqgen finetune --help` says how")
     run = Path(checkpoint).resolve().parent.name

@@ -4,7 +4,8 @@
     folder of .ply, .npy      points (N,3), metres, OpenCV's axes; or one such file
     data set                  the clips' own depth, cameras, sides, and where the labels say that the hand is
 
-Files of a folder are one stream, sorted by name with numbers as numbers. Does not know: hands, networks.
+Files of a folder are one stream, sorted by name with numbers as numbers; one that cannot be read is a frame with a problem, and the next ones follow it.
+Does not know: hands, networks.
 """
 
 import io
@@ -67,7 +68,11 @@ class DepthFiles:
 
     def __iter__(self) -> Iterator[DepthFrame]:
         for path in self.paths:
-            yield DepthFrame(path.name, depth_tenth_mm=read_depth(path, unit_m=self.unit_m), intrinsics=self.intrinsics)
+            try:
+                frame = DepthFrame(path.name, depth_tenth_mm=read_depth(path, unit_m=self.unit_m), intrinsics=self.intrinsics)
+            except UserError as error:
+                frame = _unreadable(path, error)
+            yield frame
 
 
 class CloudFiles:
@@ -79,10 +84,13 @@ class CloudFiles:
 
     def __iter__(self) -> Iterator[DepthFrame]:
         for path in self.paths:
-            points = read_cloud(path)
-            finite = points[np.isfinite(points).all(1)]
-            problem = None if len(finite) else "it has no finite point"
-            yield DepthFrame(path.name, points_m=finite, problem=problem)
+            try:
+                points = read_cloud(path)
+                finite = points[np.isfinite(points).all(1)]
+                frame = DepthFrame(path.name, points_m=finite) if len(finite) else DepthFrame(path.name, problem="it has no finite point")
+            except UserError as error:
+                frame = _unreadable(path, error)
+            yield frame
 
 
 class ClipDepth:
@@ -101,6 +109,11 @@ class ClipDepth:
                 for offset, depth in enumerate(clip.depth_tenth_mm):
                     place = {"intrinsics": clip.intrinsics[offset].astype(float), "camera_kind": clip.camera_kind, "centre_m": centres[offset]}
                     yield DepthFrame(f"{key}.{first + offset:03d}", clip=key, depth_tenth_mm=depth, side=clip.side, **place)
+
+
+def _unreadable(path: Path, error: UserError) -> DepthFrame:
+    """The frame of a file that cannot be read; what is wrong, without the path, for its name is the frame's."""
+    return DepthFrame(path.name, problem=str(error).removeprefix(f"{path}: "))
 
 
 def open_depth(path: Path, *, intrinsics: Float[Array, "3 3"] | None = None, unit_m: float = 1e-3) -> DepthFiles | CloudFiles:

@@ -2,13 +2,15 @@
 
     centre of the cube     given      by labels, or a file
                            followed   the centre of mass near the joints of the frame before
-                           found      the centre of mass of what is nearest to the camera
+                           found      the centre of mass of what is nearest to the camera, of a data set also of what is nearest in the labelled box
+                           refined    found, or the joints' middle of the frame before, then moved to the joints' middle (`estimators.centre`), for networks that
+                                      were taught with cubes about it; of point clouds, which have no picture, the centre of mass stays
 
 A frame that cannot be used is answered with what is wrong with it, and the stream goes on. Left hands are shown to the estimator in a mirror, and what it says
 is mirrored back. Does not know: files, where frames come from.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +19,11 @@ import torch
 from jaxtyping import Float, Float32
 
 from seqgen.errors import UserError
+from seqgen.estimators.centre import refined, shipped_network
 from seqgen.estimators.checkpoint import LoadedEstimator
 from seqgen.estimators.estimator import device_of
 from seqgen.estimators.views.crop import to_picture
-from seqgen.estimators.views.cube import FEWEST_POINTS, CubeConfig, Cubes, draw_points, mass_of_points, nearest_slab, picture_points
+from seqgen.estimators.views.cube import FEWEST_POINTS, CubeConfig, Cubes, draw_points, mass_of_points, nearest_slab, picture_points, points_inside
 from seqgen.estimators.views.depth_sample import show
 from seqgen.estimators.views.sample import about_z
 from seqgen.estimators.views.view import View, to_device
@@ -28,8 +31,11 @@ from seqgen.joint_targets import JointSetName
 from seqgen.prediction.depth_frames import DepthFrame
 
 Array = np.ndarray
-CentreFrom = Literal["given", "followed", "found"]
+CentreFrom = Literal["given", "followed", "found", "followed, refined", "found, refined"]
 
+FROM_LABELS: dict[str, CentreFrom] = {"joints": "given", "mass": "found", "refined": "found, refined"}  # of data sets, by input.centre: `find_cubes`
+REFINED: dict[str, CentreFrom] = {"found": "found, refined", "followed": "followed, refined"}
+PASSES = {"found": 5, "followed": 2}  # of refinement: what is nearest may be the elbow, and the network goes half a cube a pass; joints may be wrong (docs/benchmarks/centre.md)
 WIDEST_M, NARROWEST_M = 1.5, 0.02  # of what is nearest, from edge to edge; a hand with its arm is between
 
 
@@ -59,9 +65,13 @@ class DepthPrediction:
         return {**numbers, "centre_from": self.centre_from, "side": self.side}
 
 
-def predict_depth_stream(loaded: LoadedEstimator, frames: Iterable[DepthFrame], *, side: str = "right") -> Iterator[DepthPrediction]:
-    """A prediction for each frame, as it comes. `side`: of frames that do not say it. UserError for clouds to a network of depth pictures, and for a prediction
-    that is not finite."""
+def predict_depth_stream(
+    loaded: LoadedEstimator, frames: Iterable[DepthFrame], *, side: str = "right", centres: Mapping[str, Float[Array, "3"]] | None = None
+) -> Iterator[DepthPrediction]:
+    """A prediction for each frame, as it comes. `side`: of frames that do not say it. `centres`: where the user says that the hand is, by frames' names.
+
+    UserError for clouds to a network of depth pictures, and for a prediction that is not finite.
+    """
     input, device = loaded.input, device_of(loaded.estimator)
     assert isinstance(input, CubeConfig)
     edge_m = input.cube_mm / 1e3
@@ -73,7 +83,7 @@ def predict_depth_stream(loaded: LoadedEstimator, frames: Iterable[DepthFrame], 
             before, last_m, state = (frame.clip, own_side), None, None
         if frame.points_m is not None and input.kind != "points":
             raise UserError(f"frame {frame.name}: is a point cloud, but the network {loaded.estimator.name} sees depth pictures; give a folder of them")
-        centre, centre_from, problem = find_centre(frame, edge_m, last_m)
+        centre, centre_from, problem = find_centre(frame, input, left=own_side == "left", last_m=last_m, given_m=(centres or {}).get(frame.name))
         if problem is None:
             view, crop = _view_of(frame, centre, edge_m, input, left=own_side == "left")
             problem = None if bool(view.usable.all()) else f"there are fewer than {FEWEST_POINTS} points in the cube of {input.cube_mm:g} mm about its centre"
@@ -93,18 +103,39 @@ def predict_depth_stream(loaded: LoadedEstimator, frames: Iterable[DepthFrame], 
         yield DepthPrediction(frame, own_side, centre_m=centre, centre_from=centre_from, joints_px=joints_px, joints_m=joints_m, root_m=root_m, joint_set=input.joints)
 
 
-def find_centre(frame: DepthFrame, edge_m: float, last_m: Float[Array, "3"] | None) -> tuple[Float[Array, "3"] | None, CentreFrom | None, str | None]:
-    """The cube's centre and where it is from; or what is wrong with the frame. `last_m`: the mean of the joints of the frame before."""
+def find_centre(
+    frame: DepthFrame, input: CubeConfig, *, left: bool, last_m: Float[Array, "3"] | None = None, given_m: Float[Array, "3"] | None = None
+) -> tuple[Float[Array, "3"] | None, CentreFrom | None, str | None]:
+    """The cube's centre and where it is from; or what is wrong with the frame. `left`: of a left hand; `last_m`: the mean of the joints of the frame before;
+    `given_m`: where the user says that the hand is, which goes before what the frame's source made of its labels."""
     if frame.problem is not None:
         return None, None, frame.problem
-    if frame.centre_m is not None:
-        return (frame.centre_m, "given", None) if frame.centre_m[2] > 0 or frame.camera_kind != "perspective" else (None, None, "its centre is not before the camera")
+    known_m = frame.centre_m if given_m is None else given_m
+    if known_m is not None:
+        before_camera = known_m[2] > 0 or frame.camera_kind != "perspective"
+        return (known_m, FROM_LABELS[input.centre] if given_m is None else "given", None) if before_camera else (None, None, "its centre is not before the camera")
+    refining, edge_m = frame.depth_tenth_mm is not None and input.centre != "mass", input.cube_mm / 1e3
+    start_m, start_from, problem = _find_start(frame, edge_m, last_m, refining=refining)
+    if problem is not None or not refining:
+        return start_m, start_from, problem
+    cube = Cubes(start_m[None], np.array([edge_m]))
+    depth, intrinsics = frame.depth_tenth_mm[None], frame.intrinsics[None]
+    moved = refined(cube, depth, intrinsics, frame.camera_kind, left=left, network=shipped_network(), passes=PASSES[start_from])
+    return moved.centre_m[0], REFINED[start_from], None
+
+
+def _find_start(
+    frame: DepthFrame, edge_m: float, last_m: Float[Array, "3"] | None, *, refining: bool
+) -> tuple[Float[Array, "3"] | None, CentreFrom | None, str | None]:
+    """The centre of mass near `last_m`, else of what is nearest; as `find_centre`. `refining`: a network goes on from it, so near `last_m` it is that place itself,
+    for the mass would be that of the arm too."""
     points = frame.points_m.astype(float) if frame.points_m is not None else picture_points(frame.depth_tenth_mm, frame.intrinsics, frame.camera_kind)
     if len(points) < FEWEST_POINTS:
         return None, None, f"only {len(points)} of its pixels have a depth" if frame.points_m is None else f"it has only {len(points)} points"
-    followed = None if last_m is None else mass_of_points(points, edge_m, last_m)
-    if followed is not None:
-        return followed, "followed", None
+    if last_m is not None and len(points_inside(points, last_m, edge_m)) >= FEWEST_POINTS:
+        followed = last_m if refining else mass_of_points(points, edge_m, last_m)
+        if followed is not None:
+            return followed, "followed", None
     slab = nearest_slab(points, edge_m)
     width_m = float(np.ptp(slab[:, :2], axis=0).max())
     if not NARROWEST_M <= width_m <= WIDEST_M:

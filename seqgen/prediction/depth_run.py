@@ -8,16 +8,17 @@ joints_m are relative to the root, which is at root_m in the camera frame; joint
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from seqgen.benchmarks import open_clips
+from seqgen.benchmarks import holds_data_set, open_clips
 from seqgen.errors import UserError
 from seqgen.estimators.checkpoint import LoadedEstimator
+from seqgen.estimators.inference import for_inference
 from seqgen.estimators.views.cube import Cubes, cube_squares
 from seqgen.estimators.views.feed import pictures_of
 from seqgen.files import write_json
@@ -50,13 +51,13 @@ def predict_depth_into(
 ) -> tuple[int, int]:
     """Predicts every frame of `source` and writes `out`; returns how many frames there were, and how many of them could not be used: `warn` is told each.
 
-    `center`: a JSON file {name: [x, y, z]}, metres, of where the hand is; None finds it, or takes it from a data set's labels. `intrinsics`, `unit_m`: of depth
+    `center`: a JSON file {name: [x, y, z]}, metres, of where the hand is; None finds it, of a data set as `input.centre` says. `intrinsics`, `unit_m`: of depth
     pictures. UserErrors for what cannot be read or written, and, once all is written, when no frame could be used.
     """
     frames = _open(loaded, Path(source), intrinsics=intrinsics, unit_m=unit_m, split=split)
     check_output(out)
     centres = {} if center is None else read_centres(center, frames.names)
-    predictions = predict_depth_stream(loaded, _with_centres(frames, centres), side=side)
+    predictions = predict_depth_stream(replace(loaded, estimator=for_inference(loaded.estimator)), frames, side=side, centres=centres)
     if overlays:
         predictions = _with_overlays(predictions, frames, loaded.input.cube_mm / 1e3, out / OVERLAYS_NAME)
     table, problems = {}, {}
@@ -76,7 +77,7 @@ def predict_depth_into(
 
 def _open(loaded: LoadedEstimator, source: Path, *, intrinsics: Float[Array, "3 3"] | None, unit_m: float, split: str | None) -> DepthSource:
     """A data set's clips, or files."""
-    if (source / "dataset.json").is_file():
+    if source.is_dir() and holds_data_set(source):
         if intrinsics is not None:
             raise UserError(f"{source}: --intrinsics is for depth pictures; a data set knows its cameras")
         return ClipDepth(open_clips(source, split=split, pictures=pictures_of(loaded.input)), loaded.input)
@@ -101,12 +102,6 @@ def read_centres(path: Path, names: Iterable[str]) -> dict[str, Float[Array, "3"
     if unknown:
         raise UserError(f"{path}: has a centre for {unknown[0]}, which the input does not have")
     return {name: np.array(values, float) for name, values in content.items()}
-
-
-def _with_centres(frames: DepthSource, centres: Mapping[str, Float[Array, "3"]]) -> Iterator[DepthFrame]:
-    """The frames, some with the centres of a file."""
-    for frame in frames:
-        yield replace(frame, centre_m=centres[frame.name]) if frame.name in centres else frame
 
 
 def _with_overlays(predictions: Iterable[DepthPrediction], frames: DepthSource, edge_m: float, folder: Path) -> Iterator[DepthPrediction]:

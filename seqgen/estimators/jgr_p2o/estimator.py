@@ -82,8 +82,9 @@ class JgrP2o(StillEstimator):
         return jgr_p2o_losses(output.stages, uvd.flatten(0, 1), batch.joints_valid.flatten(0, 1), **choices)
 
     def parts(self) -> dict[str, nn.Module]:
-        """What fine-tuning may freeze: "encoder", the layers before the hourglasses; "head", the stages."""
-        return {"encoder": self.network.stem, "head": self.network.stages}
+        """What fine-tuning may freeze: "encoder", the layers before the hourglasses; "head", the stages and what they tell each other."""
+        network = self.network
+        return {"encoder": network.stem, "head": nn.ModuleList([network.stages, network.from_maps, network.from_enhanced])}
 
 
 def _scale(view: View) -> PixelScale:

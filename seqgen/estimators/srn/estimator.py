@@ -101,8 +101,8 @@ class Srn(StillEstimator):
         return (joints_m - batch.centre_m[:, :, None]) / (batch.cube_m[..., None, None] / 2)
 
     def parts(self) -> dict[str, nn.Module]:
-        """What fine-tuning may freeze: "encoder", what the stages share; "head", the stages."""
-        return {"encoder": self.network.features, "head": self.network.regressions}
+        """What fine-tuning may freeze: "encoder", what the stages share; "head", the stages and the maps between them."""
+        return {"encoder": self.network.features, "head": nn.ModuleList([self.network.regressions, self.network.maps])}
 
     def load_backbone(self, path: Path) -> None:
         """Starts every stage from a ResNet's published weights: the stem's summed over the three colours, none for the maps of earlier stages."""

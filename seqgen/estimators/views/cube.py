@@ -7,7 +7,7 @@
     cloud        all pixels' points that lie in the cube, (p - centre) over the edge
 
 The centre is given (the mean of the labelled joints), or found: the centre of mass of what is nearest to the camera, as Oberweger and Lepetit
-(DeepPrior++, ICCV Workshops 2017) take it. Knows nothing of labels and networks; numpy only.
+(DeepPrior++, ICCV Workshops 2017) take it; `estimators.centre` refines it. Knows nothing of labels and networks; numpy only.
 """
 
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ class CubeConfig(Section):
     """draw points with replacement, as HandR2N2's published code does: of 1,024 some 650 differ"""
     cube_mm: float = Field(250.0, ge=50, le=1000)
     """edge of the cube about the hand"""
-    centre: Literal["joints", "mass"] = "joints"
-    """where its middle is: the mean of the labelled joints, or the centre of mass of what is nearest"""
+    centre: Literal["joints", "mass", "refined"] = "joints"
+    """where its middle is: the mean of the labelled joints, the centre of mass of what is nearest, or that moved to the joints by a taught network"""
     depth: Literal["clean", "sensor"] = "clean"
     """which depth of our data sets: as it truly is, or as their depth camera saw it"""
     joints: JointSetName = "canonical"
@@ -157,13 +157,14 @@ def nearest_slab(points_m: Float[Array, "points 3"], edge_m: float) -> Float[Arr
 
 def mass_of_points(points_m: Float[Array, "points 3"], edge_m: float, start_m: Float[Array, "3"] | None = None) -> Float[Array, "3"] | None:
     """The mean of the points in a cube that is moved to it, beginning with the cube about `start_m`, or with `nearest_slab`. None where there is too little."""
-    chosen = nearest_slab(points_m, edge_m) if start_m is None else _within(points_m, start_m, edge_m)
+    chosen = nearest_slab(points_m, edge_m) if start_m is None else points_inside(points_m, start_m, edge_m)
     for _ in range(ROUNDS):
         if len(chosen) < FEWEST_POINTS:
             return None
-        chosen = _within(points_m, chosen.mean(0), edge_m)
+        chosen = points_inside(points_m, chosen.mean(0), edge_m)
     return chosen.mean(0) if len(chosen) >= FEWEST_POINTS else None
 
 
-def _within(points_m: Float[Array, "points 3"], centre_m: Float[Array, "3"], edge_m: float) -> Float[Array, "inside 3"]:
+def points_inside(points_m: Float[Array, "points 3"], centre_m: Float[Array, "3"], edge_m: float) -> Float[Array, "inside 3"]:
+    """Those in a cube."""
     return points_m[(np.abs(points_m - centre_m) <= edge_m / 2).all(1)]

@@ -1,6 +1,6 @@
 """From clips to what estimators of depth are given: a cube about the hand in each frame, as a depth picture or as points, with its labels.
 
-    clip ──> Cubes: centre given or found ──> square of the picture ──> crop, turned, mirrored for left hands ──> depth or points, labels
+    clip ──> Cubes: centre given, found or refined ──> square of the picture ──> crop, turned, mirrored for left hands ──> depth or points, labels
 
 Labels go along with the crop as in `sample`. A frame with an empty cube has no valid joint and is not `usable`. Knows no files.
 """
@@ -14,11 +14,14 @@ from jaxtyping import Bool, Float, Float32, UInt16
 from seqgen.camera import CameraKind
 from seqgen.dataset.clip import LabelledClip
 from seqgen.errors import UserError
+from seqgen.estimators.centre import refined, shipped_network
 from seqgen.estimators.views.crop import crop_from_picture, scale_and_turn
 from seqgen.estimators.views.cube import FEWEST_POINTS, CubeConfig, Cubes, centre_of_mass, cloud, cube_squares, depth_crop, draw_points
 from seqgen.estimators.views.sample import Sample, flip_of_crop, labels_of
 
 Array = np.ndarray
+
+NOWHERE_M = np.array([0, 0, 0.5])  # the cube of a clip in which nothing has been found yet
 
 
 class Shown(NamedTuple):
@@ -85,12 +88,24 @@ def find_cubes(clip: LabelledClip, input: CubeConfig) -> Cubes:
     if input.centre == "joints":
         return Cubes(_mean_joints(clip), edge_m)
     depth, intrinsics = _needed(clip)
-    centres = np.zeros((len(depth), 3))
-    before = np.array([0, 0, 0.5])
-    for frame, picture in enumerate(depth):
-        found = centre_of_mass(picture, intrinsics[frame].astype(float), clip.camera_kind, float(edge_m[frame]), clip.box_px[frame])
-        centres[frame] = before = before if found is None else found
-    return Cubes(centres, edge_m)
+    found, centre_m = _masses(depth, intrinsics.astype(float), clip, input.cube_mm / 1e3)
+    if not found.any():
+        return Cubes(np.tile(NOWHERE_M, (len(found), 1)), edge_m)
+    cubes = Cubes(centre_m, edge_m[found])
+    if input.centre == "refined":
+        cubes = refined(cubes, depth[found], intrinsics[found], clip.camera_kind, left=clip.side == "left", network=shipped_network())
+    before = np.cumsum(found) - 1  # the last one found, among those found; -1 before the first
+    return Cubes(np.where(before[:, None] < 0, NOWHERE_M, cubes.centre_m[before]), edge_m)
+
+
+def _masses(
+    depth_tenth_mm: UInt16[Array, "frames height width"], intrinsics: Float[Array, "frames 3 3"], clip: LabelledClip, edge_m: float
+) -> tuple[Bool[Array, "frames"], Float[Array, "found 3"]]:
+    """Where there is a centre of mass in the labelled box, and those that there are."""
+    frames = zip(depth_tenth_mm, intrinsics, clip.box_px, strict=True)
+    masses = [centre_of_mass(picture, own, clip.camera_kind, edge_m, box_px) for picture, own, box_px in frames]
+    centres = [mass for mass in masses if mass is not None]
+    return np.array([mass is not None for mass in masses]), np.array(centres).reshape(-1, 3)
 
 
 def _mean_joints(clip: LabelledClip) -> Float[Array, "frames 3"]:
@@ -100,7 +115,7 @@ def _mean_joints(clip: LabelledClip) -> Float[Array, "frames 3"]:
     means = np.where(valid, clip.joints_m, 0).sum(1) / np.maximum(count, 1)[:, None]
     known = np.flatnonzero(count)
     if len(known) == 0:
-        raise UserError(f"{clip.source}: clip {clip.key}: no joint has a label, so there is no centre to look at; give input.centre mass")
+        raise UserError(f"{clip.source}: clip {clip.key}: no joint has a label, so there is no centre to look at; give input.centre mass or refined")
     nearest = known[np.abs(np.arange(len(count))[:, None] - known).argmin(1)]
     return means[nearest].astype(float)
 
