@@ -10,6 +10,7 @@ import pytest
 import torch
 from runs import small_config
 
+from seqgen.config import find_config, overlay, read_toml
 from seqgen.dataset import open_dataset
 from seqgen.dataset.clip import LabelledClip
 from seqgen.dataset.clips import DatasetClips
@@ -22,8 +23,10 @@ from seqgen.estimators.centre_network import CentreNetwork
 from seqgen.estimators.views import depth_sample
 from seqgen.estimators.views.cube import CubeConfig, Cubes
 from seqgen.estimators.views.depth_sample import find_cubes
+from seqgen.files import file_digest
 from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.run import generate_dataset
+from seqgen.training.config import train_config
 
 Array = np.ndarray
 Network = Callable[[torch.Tensor], torch.Tensor]
@@ -238,3 +241,11 @@ def test_crops_are_turned_about_the_cubes_centre(clips: list[LabelledClip]) -> N
         )
         np.testing.assert_array_equal(about, np.rot90(straight, 1 if left else -1, (1, 2)))
         np.testing.assert_allclose(turn, np.broadcast_to([[0, 1], [1, 0]] if left else [[0, -1], [1, 0]], turn.shape), atol=1e-12)
+
+
+def test_a_run_knows_the_network_that_refined_its_centres() -> None:
+    """By its digest, where there is one: else a resumed run could go on with another."""
+    tables = overlay(read_toml(find_config("srn", "train")), "input.centre", "refined")
+    content = train_config(tables, where="here").content()
+    assert content["centre_network"] == file_digest(SHIPPED)
+    assert "centre_network" not in train_config(overlay(tables, "input.centre", "mass"), where="here").content()

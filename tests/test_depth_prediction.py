@@ -224,7 +224,7 @@ def test_mistakes_are_one_line(data: Path, tmp_path: Path) -> None:
         (lambda: parse_intrinsics("500,500,320"), "expected fx,fy,cx,cy"),
         (lambda: parse_intrinsics("500,-500,320,240"), "focal lengths must be positive"),
         (lambda: list(predict_depth_stream(loaded("srn"), [DepthFrame("a", points_m=np.ones((20, 3), np.float32))])), "is a point cloud, but the network srn sees depth pictures"),
-        (lambda: predict_depth_into(loaded("srn"), data, tmp_path / "o", intrinsics=intrinsics), "--intrinsics is for depth pictures"),
+        (lambda: predict_depth_into(loaded("srn"), data, tmp_path / "o", intrinsics=intrinsics), "--intrinsics and --depth-unit are for depth pictures"),
     ]
     for mistake, message in cases:
         with pytest.raises(UserError, match=message):

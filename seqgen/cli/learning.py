@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("--split", help="of a data set (default: all of our own, of others what is for training)")
     predict.add_argument("--depth-unit", choices=list(DEPTH_UNITS), help="of depth pictures: what one count is (default: 1mm)")
     predict.add_argument("--intrinsics", metavar="FX,FY,CX,CY", help="of depth pictures: their camera, pixels")
-    predict.add_argument("--center", default="auto", help="of a network of depth: auto, or a JSON file {name: [x, y, z]} in metres")
+    predict.add_argument("--center", default="auto", help="of a network of depth: auto (found, followed, refined), or a JSON file {name: [x, y, z]} in metres")
     predict.add_argument("--no-overlays", action="store_true", help="predictions.json alone")
     predict.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     predict.add_argument("--mano-dir", type=Path, help="folder of your MANO files, for a network with the mano hand")
@@ -186,7 +186,7 @@ def _predict_depth(known: argparse.Namespace, loaded: Any) -> int:
     from seqgen.prediction.depth_run import predict_depth_into
 
     _refuse(known, {"box": "auto", "stills": False, "fps": None}, f"the network {loaded.estimator.name} sees depth, not pictures")
-    camera = {"intrinsics": known.intrinsics and parse_intrinsics(known.intrinsics), "unit_m": DEPTH_UNITS[known.depth_unit or "1mm"]}
+    camera = {"intrinsics": known.intrinsics and parse_intrinsics(known.intrinsics), "unit_m": DEPTH_UNITS.get(known.depth_unit)}
     center = None if known.center == "auto" else Path(known.center)
     choices = {"center": center, "side": known.side, "split": known.split, "overlays": not known.no_overlays, **camera}
     with Progress(disable=not sys.stderr.isatty()) as bar:

@@ -32,6 +32,7 @@ from seqgen.prediction.run import OVERLAYS_NAME, PREDICTIONS_NAME, Report, check
 log = logging.getLogger(__name__)
 Array = np.ndarray
 
+MILLIMETRE = 1e-3
 DARKEST, BRIGHTEST = 40, 255  # levels of grey of the cube's back and front
 
 
@@ -43,7 +44,7 @@ def predict_depth_into(
     center: Path | None = None,
     side: str = "right",
     intrinsics: Float[Array, "3 3"] | None = None,
-    unit_m: float = 1e-3,
+    unit_m: float | None = None,
     split: str | None = None,
     overlays: bool = True,
     report: Report | None = None,
@@ -52,7 +53,7 @@ def predict_depth_into(
     """Predicts every frame of `source` and writes `out`; returns how many frames there were, and how many of them could not be used: `warn` is told each.
 
     `center`: a JSON file {name: [x, y, z]}, metres, of where the hand is; None finds it, of a data set as `input.centre` says. `intrinsics`, `unit_m`: of depth
-    pictures. UserErrors for what cannot be read or written, and, once all is written, when no frame could be used.
+    pictures, a millimetre a count where nothing is said. UserErrors for what cannot be read or written, and, once all is written, when no frame could be used.
     """
     frames = _open(loaded, Path(source), intrinsics=intrinsics, unit_m=unit_m, split=split)
     check_output(out)
@@ -75,15 +76,15 @@ def predict_depth_into(
     return len(table), len(problems)
 
 
-def _open(loaded: LoadedEstimator, source: Path, *, intrinsics: Float[Array, "3 3"] | None, unit_m: float, split: str | None) -> DepthSource:
+def _open(loaded: LoadedEstimator, source: Path, *, intrinsics: Float[Array, "3 3"] | None, unit_m: float | None, split: str | None) -> DepthSource:
     """A data set's clips, or files."""
     if source.is_dir() and holds_data_set(source):
-        if intrinsics is not None:
-            raise UserError(f"{source}: --intrinsics is for depth pictures; a data set knows its cameras")
+        if intrinsics is not None or unit_m is not None:
+            raise UserError(f"{source}: --intrinsics and --depth-unit are for depth pictures; a data set knows its own")
         return ClipDepth(open_clips(source, split=split, pictures=pictures_of(loaded.input)), loaded.input)
     if split is not None:
         raise UserError(f"{source}: --split is for data sets; leave it out")
-    return open_depth(source, intrinsics=intrinsics, unit_m=unit_m)
+    return open_depth(source, intrinsics=intrinsics, unit_m=MILLIMETRE if unit_m is None else unit_m)
 
 
 def read_centres(path: Path, names: Iterable[str]) -> dict[str, Float[Array, "3"]]:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from seqgen.benchmarks import open_clips
 from seqgen.benchmarks.folder import LABELS_FILE
@@ -137,16 +138,30 @@ def _open_frames(path: Path, *, stills: bool, fps: float | None, split: str | No
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     if not path.is_dir():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            _check_colours(path)
         return ImageFiles([path], stills=stills, fps=fps) if path.suffix.lower() in IMAGE_SUFFIXES else VideoFrames(path, fps=fps)
     labelled = (path / "dataset.json").is_file() or (path / LABELS_FILE).is_file()
     files = sorted((file for file in path.iterdir() if file.is_file()), key=in_order_of_numbers)
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images and not labelled:
         _tell_left_out(path, [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES and not file.name.startswith(".")])
+        _check_colours(images[0])
         return ImageFiles(images, stills=stills, fps=fps)
     if labelled or any(entry.is_dir() for entry in path.iterdir()):
         return ClipFrames(open_clips(path, split=split))
     raise UserError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)}) and no data set")
+
+
+def _check_colours(image: Path) -> None:
+    """A UserError for a picture of depth. One that cannot be read is told of when its turn comes."""
+    try:
+        with Image.open(image) as opened:
+            mode = opened.mode
+    except (OSError, ValueError):
+        return
+    if mode.startswith("I"):
+        raise UserError(f"{image}: has one channel of 16 bits, as depth has, and this network sees colours; give pictures in colour, or a checkpoint of a network of depth")
 
 
 def _tell_left_out(path: Path, names: Sequence[str]) -> None:

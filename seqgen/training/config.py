@@ -12,9 +12,11 @@ from pydantic import Field, field_validator, model_validator
 from seqgen.config import Section, build
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
+from seqgen.estimators.centre import SHIPPED as CENTRE_NETWORK
 from seqgen.estimators.checkpoint import read_record
 from seqgen.estimators.resnet import weights_digest
 from seqgen.estimators.views.cube import CubeConfig
+from seqgen.files import file_digest
 from seqgen.training.augment import AugmentConfig
 from seqgen.training.augment_depth import DepthAugmentConfig
 from seqgen.training.batches import DataConfig
@@ -119,8 +121,9 @@ class TrainConfig(Section, Generic[ModelSection, InputSection, AugmentSection]):
         return self
 
     def content(self) -> dict[str, Any]:
-        """The part of the config that decides what is learned, as plain JSON values."""
-        return self.model_dump(mode="json", exclude=RUN_ONLY)
+        """The part of the config that decides what is learned, as plain JSON values; with the network that refines centres, where one does."""
+        content = self.model_dump(mode="json", exclude=RUN_ONLY)
+        return {**content, "centre_network": file_digest(CENTRE_NETWORK)} if getattr(self.input, "centre", None) == "refined" else content
 
     def identity(self) -> dict[str, Any]:
         """What two runs must share to be one: the content, and the very weights they start from."""
