@@ -562,7 +562,7 @@ def test_networks_are_as_large_as_published() -> None:
 )
 @pytest.mark.parametrize("scale", ["small", "medium"])
 def test_rows_differ_in_what_they_are_about_alone(one: str, other: str, fields: set[str], scale: str) -> None:
-    contents = [config_of(all_trainings(STILL_SCALES)[name], scale).content() for name in (one, other)]
+    contents = [config_of(all_trainings(STILL_SCALES)[name], scale).model_dump(mode="json") for name in (one, other)]
     sections = contents[0].keys() | contents[1].keys()
     changed = {f"{section}.{name}" for section in sections for name in contents[0][section] if contents[0][section][name] != contents[1][section][name]}
     assert changed == fields
