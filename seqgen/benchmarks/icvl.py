@@ -2,7 +2,7 @@
 
     ICVL/Training/labels.txt                        a line a frame: its picture's path below Depth/, then u v d of 16 joints: pixels and millimetres
     ICVL/Training/Depth/<recording>/image_%04d.png  millimetres, 16 bits
-    ICVL/Training/Depth/<recording>/<turn>/...      copies turned in the picture's plane, "45", "22-5": listed in labels.txt too, 331,006 lines with them
+    ICVL/Training/Depth/.../                        copies turned in the picture's plane, one folder deeper ("45", "22-5"): listed in labels.txt too, 331,006 lines with them
     ICVL/Testing/test_seq_1.txt, test_seq_2.txt     702 and 894 frames, as labels.txt
     ICVL/Testing/Depth/test_seq_1/image_%04d.png
 

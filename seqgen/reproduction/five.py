@@ -11,7 +11,6 @@ from seqgen.reproduction.tables import HeldOut, Network, Part, Row, Table, Train
 DEPTH = {"handr2n2": "HandR2N2", "srn": "SRN", "jgr_p2o": "JGR-P2O"}
 PICTURES = {"jar": "Joint-Aware Regression", "seqhand": "SeqHAND-Net"}
 
-
 ON_SENSOR = {name: Training(f"{name}-sensor", Network(SENSOR, recipe=name), SR300, stills=True) for name in DEPTH}
 ON_CLEAN = {name: Training(f"{name}-clean", Network(CLEAN, recipe=name), SR300, stills=True) for name in DEPTH}
 ON_PICTURES = {

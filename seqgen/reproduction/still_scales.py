@@ -52,7 +52,7 @@ STILL_SCALES = {
         checkpoint_every=100,
         jobs=2,
         fields={"camera.egocentric": 1.0},
-        networks={  # rates tried on validation clips over a third of the steps: the papers' own are for two hundred times as many
+        networks={  # rates tried on validation clips over a third of the steps: the papers teach hundreds of times as long
             "handr2n2": {"optim.precision": "bfloat16"},
             "srn": {"optim.precision": "bfloat16", "optim.lr": 0.1},
             "jgr_p2o": {"optim.precision": "bfloat16", "optim.lr": 1e-3},
@@ -60,7 +60,7 @@ STILL_SCALES = {
             "seqhand": {"model.backbone": "resnet18", "model.width": 0.5, "input.size": 112, "optim.lr": 1e-3},
         },
     ),
-    "medium": StillScale(  # one large GPU, an hour for a table
+    "medium": StillScale(  # meant for one large GPU; not tried yet
         size_px=(640, 480),
         frames=8,
         window=8,
