@@ -1,21 +1,30 @@
 """Files that are whole or not there: written aside, flushed, renamed. And the folder for what can be made again."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seqgen.errors import UserError
+
 log = logging.getLogger(__name__)
 
+PLAIN_PATH = re.compile(r"/[\w./ +=:,@%#-]*", re.ASCII)
 PARTIAL_GLOB = ".*.partial-*"  # what a killed process leaves behind
+# What a place to write to may lack, and what the user can do about it.
+STORAGE_ERRORS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some of the quota", errno.EROFS: "make it writable", errno.EFBIG: "take a file system for larger files"}
 
 
 @contextmanager
@@ -38,8 +47,80 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """`value` as readable JSON with the order of its keys kept, whole or not at all. NaN and infinities are refused: other readers stumble over them."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """`value` as readable JSON with the order of its keys kept; ValueError for NaN and infinities."""
+    return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file of this text, whole or not at all."""
     with written_aside(path) as aside:
-        aside.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_text_once(path: Path, text: str) -> bool:
+    """A file of this text, unless there is one already: of several that try at once, one gets True."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+        flush_to_disk(aside)
+        _link(aside, path)
+        flush_to_disk(path.parent)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def _link(aside: Path, path: Path) -> None:
+    """A second name for a file, refused where there is one already; a rename on file systems that know no second names."""
+    try:
+        os.link(aside, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        os.replace(aside, path)
+
+
+@contextmanager
+def storage_named(place: Path) -> Iterator[None]:
+    """Where the storage of `place` is full or locked, one line says so in place of a traceback."""
+    try:
+        yield
+    except OSError as error:
+        if not is_storage_error(error):
+            raise
+        raise UserError(f"{place}: {error.strerror}; {STORAGE_ERRORS[error.errno]}, then the same command continues") from error
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Whether the storage is what is wrong: space, quota, write protection."""
+    return isinstance(error, OSError) and error.errno in STORAGE_ERRORS
+
+
+@contextmanager
+def held_folder(directory: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keeps other runs out of a folder inside the block; `shared`: those only that are not shared. The system lets go of what a killed process held.
+
+    A UserError where another run holds it. Where the file system has no such locks, nothing is held: what is written there must bear company anyway.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(f"{directory}: another run is writing here; wait for it to end, or choose another --out") from None
+    except OSError as error:
+        log.info("%s: cannot be locked (%s)", directory, error)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def flush_to_disk(path: Path) -> None:
@@ -70,18 +151,42 @@ def cache_folder() -> Path:
     """Where things that can be made again are kept: SEQGEN_CACHE, else the user's cache folder, else the system's temporary one."""
     named = os.environ.get("SEQGEN_CACHE")
     if named:
-        return Path(named)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"))
+        return Path(os.path.expanduser(named))
+    stated = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(stated if os.path.isabs(stated) else os.path.join(os.path.expanduser("~"), ".cache"))  # the XDG specification ignores a relative one
     if base.is_absolute() and is_writable(base):  # without a home, "~" stays "~"
         return base / "seqgen"
-    return Path(os.environ.get("TMPDIR", "/tmp")) / f"seqgen-cache-{os.getuid()}"
+    return _temporary_cache()
+
+
+def _temporary_cache() -> Path:
+    """A folder of this user's alone: everybody may write to the temporary folder, and what is kept here is trusted, down to compiled kernels."""
+    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"seqgen-cache-{os.getuid()}"
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.lstat(folder)
+    except OSError:  # nothing can be kept there; who needs a place says so
+        return folder
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UserError(f"{folder}: is no folder that only this user can write to; remove it, or set SEQGEN_CACHE to a folder of your own")
+    return folder
+
+
+def plain_temporary_folder(variables: Sequence[str], longest: int) -> Path:
+    """The first folder for temporary files that these environment variables or the system name, that can be written to, and whose name every program can take:
+    ASCII, no quotes, at most `longest` bytes. A UserError where there is none.
+    """
+    for folder in (*(os.environ.get(name, "") for name in variables), "/tmp", "/var/tmp", "/dev/shm"):
+        if len(folder) <= longest and PLAIN_PATH.fullmatch(folder) and is_writable(Path(folder)):
+            return Path(folder)
+    raise UserError(f"no temporary folder that can be written to with a name of ASCII letters, at most {longest}; set {variables[-1]} to one")
 
 
 def is_writable(folder: Path) -> bool:
     """Whether files may be made in a folder, or in the nearest parent that exists. A folder without write bits is left alone, by root too."""
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.exists(folder) and folder != folder.parent:  # not Path.exists, which raises where a parent may not be searched
         folder = folder.parent
-    return folder.is_dir() and bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
+    return os.path.isdir(folder) and bool(os.stat(folder).st_mode & 0o222) and os.access(folder, os.W_OK | os.X_OK)
 
 
 def cached_arrays(folder: Path, names: tuple[str, ...], build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

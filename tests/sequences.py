@@ -1,15 +1,21 @@
 """Made-up sequences whose n-th is known from n: a fan of five fingers that turns and sways, drawn as capsules, consistent in all its labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from seqgen.camera import Camera, fit_weak_perspective, intrinsics_from_fov
+from seqgen.dataset.claim import Origin, claim_folder
+from seqgen.dataset.index import IndexRow, index_row, write_index
+from seqgen.dataset.manifest import Asset, build_manifest, describe_machine, write_manifest
 from seqgen.dataset.meta import build_meta, sequence_key
+from seqgen.dataset.progress import clear_progress
 from seqgen.dataset.sequence import HandSequence, Labels, is_hand, mask_bytes, normal_bytes
+from seqgen.dataset.shards import ShardRecord, write_shard
 from seqgen.geometry import matrix_from_axis_angle, rigid_matrix
 from seqgen.skeleton import BONES, CANONICAL_FROM_MANO, PALM_M, PART_ARM, joint_parts
 
@@ -187,3 +193,36 @@ def _colours(n: int, parts: Array) -> Array:
 def _numbers(n: int, shape: tuple[int, ...]) -> Array:
     """Numbers that are not round, from n."""
     return np.sin(np.arange(np.prod(shape)) + n).reshape(shape).astype(np.float32)
+
+
+QUALITY = 90
+CONFIG = {"seed": 7, "sequences": 9, "clip": {"frames": 3, "size": [32, 24]}}
+ORIGIN = Origin(CONFIG, "of some assets")
+SHARDS = {"train-000000.tar": range(0, 4), "train-000001.tar": range(4, 7), "val-000000.tar": range(7, 9)}
+
+
+def split_of(name: str) -> str:
+    """The split of a shard, by its name."""
+    return name.split("-")[0]
+
+
+def write_rows(directory: Path, name: str, ids: Sequence[int], pictures: Sequence[str] = ()) -> tuple[ShardRecord, list[IndexRow]]:
+    """A shard of made-up sequences, and the rows of the index for it."""
+    rows: list[IndexRow] = []
+    sequences = (make_sequence(n, split=split_of(name), pictures=pictures) for n in ids)
+    record = write_shard(
+        directory / "shards" / name, sequences, jpeg_quality=QUALITY, wrote=lambda sequence, sha256: rows.append(index_row(sequence.meta, name, sha256))
+    )
+    return record, rows
+
+
+def write_data_set(directory: Path, planned: Mapping[str, Sequence[int]] = SHARDS, pictures: Sequence[str] = ()) -> None:
+    """Sequences (nine in three shards of two splits, unless told) in a data set that is finished as the pipeline finishes one."""
+    claim_folder(directory, ORIGIN)
+    written = [write_rows(directory, name, ids, pictures) for name, ids in planned.items()]
+    rows = [row for _, rows in written for row in rows]
+    index = write_index(directory, reversed(rows), ORIGIN.as_dict())
+    asset = Asset("poses", "built-in", "CC0-1.0", "made up")
+    about = {"assets": [asset], "left_out": {}, "shards": [record for record, _ in written], "rows": rows, "index": index, "run": describe_machine()}
+    write_manifest(directory, build_manifest(CONFIG, ORIGIN.identity, seed=7, frames=3, **about))
+    clear_progress(directory)

@@ -1,6 +1,5 @@
 """The dataset room: what is written is what is read, by us and by the stock readers, byte for byte the same each time, whole or not there."""
 
-import errno
 import hashlib
 import io
 import json
@@ -9,7 +8,7 @@ import pickle
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -17,44 +16,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sequences import OPTIONAL_LABELS, OPTIONAL_PICTURES, make_meta, make_sequence
+from sequences import CONFIG, OPTIONAL_LABELS, OPTIONAL_PICTURES, ORIGIN, QUALITY, SHARDS, make_meta, make_sequence, write_data_set
 
 from seqgen.config import config_digest
 from seqgen.dataset import HandSequence, Labels, meta, open_dataset
+from seqgen.dataset.claim import claim_folder, sweep
 from seqgen.dataset.conventions import conventions, part_names
 from seqgen.dataset.encoding import FRAME_MEMBERS, decode_sequence, encode_sequence, frame_members, member_names
 from seqgen.dataset.index import INDEX_NAME, index_row, read_index, write_index
-from seqgen.dataset.manifest import MANIFEST_NAME, Asset, Manifest, build_manifest, describe_machine, read_manifest, write_manifest
+from seqgen.dataset.manifest import MANIFEST_NAME, Asset, Manifest, read_manifest, write_manifest
 from seqgen.dataset.meta import check_meta
 from seqgen.dataset.png import encode_png
 from seqgen.dataset.preview import FINGER_COLOURS, animated_gif, colour_depth, colour_flow, colour_parts, contact_sheet
-from seqgen.dataset.progress import claim_folder, clear_progress, finished_shards, record_shard
 from seqgen.dataset.sequence import depth_counts, is_hand, mask_bytes, normal_bytes
 from seqgen.dataset.shards import ShardRecord, read_shard, shard_name, shard_spans, write_shard
 from seqgen.errors import UserError
 from seqgen.skeleton import JOINT_NAMES, joint_parts
-
-QUALITY, IDENTITY = 90, "of config and assets"
-CONFIG = {"seed": 7, "clip": {"frames": 3, "size": [32, 24]}}
-SHARDS = {"train-000000.tar": range(0, 4), "train-000001.tar": range(4, 7), "val-000000.tar": range(7, 9)}
-
-
-def split_of(name: str) -> str:
-    return name.split("-")[0]
-
-
-def write_data_set(directory: Path, planned: Mapping[str, Sequence[int]] = SHARDS, pictures: Sequence[str] = ()) -> None:
-    """Sequences (nine in three shards of two splits, unless told) in a data set that is finished as the pipeline finishes one."""
-    claim_folder(directory, CONFIG, IDENTITY)
-    shards, rows = [], []
-    for name, ids in planned.items():
-        sequences = (make_sequence(n, split=split_of(name), pictures=pictures) for n in ids)
-        shards.append(write_shard(directory / "shards" / name, sequences, jpeg_quality=QUALITY))
-        rows += [index_row(make_meta(n, split=split_of(name)), name) for n in ids]
-    write_index(directory, reversed(rows))
-    asset = Asset("poses", "built-in", "CC0-1.0", "made up")
-    write_manifest(directory, build_manifest(CONFIG, IDENTITY, seed=7, frames=3, assets=[asset], left_out={}, shards=shards, rows=rows, run=describe_machine()))
-    clear_progress(directory)
 
 
 @pytest.fixture(scope="module")
@@ -254,12 +231,13 @@ def test_a_killed_writer_leaves_no_visible_shard(tmp_path: Path) -> None:
         "write_shard(Path(sys.argv[1]), dying(), jpeg_quality=90)"
     )
     path = tmp_path / "set" / "shards" / "train-000000.tar"
-    claim_folder(tmp_path / "set", CONFIG, IDENTITY)
+    claim_folder(tmp_path / "set", ORIGIN)
     places = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
     assert subprocess.run([sys.executable, "-c", script, str(path)], env={**os.environ, "PYTHONPATH": places}, check=False).returncode == 9
     (left,) = path.parent.iterdir()
     assert left.name.startswith(".train-000000.tar.partial-")
-    assert claim_folder(tmp_path / "set", CONFIG, IDENTITY) == "unfinished"
+    assert claim_folder(tmp_path / "set", ORIGIN) == "unfinished"
+    sweep(tmp_path / "set")
     assert not left.exists()
 
 
@@ -487,10 +465,10 @@ def test_the_whole_data_set_is_reproducible(data_set: Path, tmp_path: Path) -> N
 def test_the_index_says_what_the_meta_says(data_set: Path) -> None:
     rows = read_index(data_set)
     assert [row.id for row in rows] == list(range(9))
-    assert rows[4] == index_row(make_meta(4), "train-000001.tar")
+    assert rows[4] == index_row(make_meta(4), "train-000001.tar", rows[4].sha256)
     assert (rows[4].speed, rows[4].shareable, rows[5].shareable) == (3.0, False, True)
     assert (rows[4].arm, rows[4].occluder, rows[5].occluder, rows[5].frames_outside, rows[5].group) == ("bare", "box", "none", 1, -1)
-    grouped = index_row(in_group(7, 6).meta, "train-000001.tar")
+    grouped = index_row(in_group(7, 6).meta, "train-000001.tar", "of its bytes")
     assert (grouped.group, grouped.view, grouped.sensor, grouped.depth_sensor, grouped.camera_model) == (6, 0, "none", "none", "pinhole")
 
 
@@ -509,7 +487,7 @@ def test_index_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"index.parquet is damaged"):
         read_index(tmp_path)
     with pytest.raises(ValueError, match="same id"):
-        write_index(tmp_path, [index_row(make_meta(0), "train-000000.tar")] * 2)
+        write_index(tmp_path, [index_row(make_meta(0), "train-000000.tar", "of its bytes")] * 2, ORIGIN.as_dict())
 
 
 @pytest.mark.parametrize("name", ["~nobody", "~/set", "exp:1", "s3:x", "file:", "a/b c#?%20"])
@@ -526,7 +504,7 @@ def test_the_manifest_says_what_the_data_set_is(data_set: Path) -> None:
     assert manifest.counts == {"sequences": 9, "frames": 27, "splits": {"train": 7, "val": 2}}
     assert manifest.shares == {"frames_partly_outside": 4 / 27, "left": 0.0, "arm": 6 / 9, "occluder": 3 / 9}
     assert (manifest.config, manifest.config_hash) == (CONFIG, config_digest(dict(reversed(CONFIG.items()))))
-    assert manifest.identity == IDENTITY != manifest.config_hash
+    assert manifest.identity == ORIGIN.identity != manifest.config_hash
     assert manifest.conventions["joints"] == list(JOINT_NAMES)
     assert [shard.sha256 for shard in manifest.shards] == [hashlib.sha256((data_set / "shards" / name).read_bytes()).hexdigest() for name in SHARDS]
     assert manifest.assets == (Asset("poses", "built-in", "CC0-1.0", "made up"),) and manifest.run["versions"]["numpy"] == np.__version__
@@ -556,9 +534,9 @@ def test_part_names_agree_with_the_skeleton() -> None:
         (None, "is missing"),
         ("{", "is damaged"),
         ("[]", "was not written by seqgen"),
-        ('{"format": "seqgen", "schema_version": 1}', "schema version 1, this seqgen reads 2"),
-        ('{"format": "seqgen", "schema_version": 2}', "is damaged"),
-        (json.dumps({"format": "seqgen", "schema_version": 2, **{field.name: [] for field in fields(Manifest)}}), r"is damaged: config is \[\]"),
+        ('{"format": "seqgen", "schema_version": 1}', "schema version 1, this seqgen reads 3"),
+        ('{"format": "seqgen", "schema_version": 3}', "is damaged"),
+        (json.dumps({"format": "seqgen", "schema_version": 3, **{field.name: [] for field in fields(Manifest)}}), r"is damaged: config is \[\]"),
     ],
 )
 def test_manifest_errors_are_one_line(tmp_path: Path, text: str | None, words: str) -> None:
@@ -573,120 +551,6 @@ def test_a_manifest_is_written_last(data_set: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="written last"):
         write_manifest(tmp_path, read_manifest(data_set))
     assert not (tmp_path / MANIFEST_NAME).exists()
-
-
-# Claims and resuming
-
-
-def test_claim_and_resume(tmp_path: Path) -> None:
-    directory, name = tmp_path / "set", "train-000000.tar"
-    assert claim_folder(directory, CONFIG, "h") == "new"
-    assert claim_folder(directory, CONFIG, "h") == "unfinished"
-    record = write_shard(directory / "shards" / name, map(make_sequence, range(3)), jpeg_quality=QUALITY)
-    record_shard(directory, record, [index_row(make_meta(n), name) for n in range(3)])
-    finished = finished_shards(directory, {name: range(3), "train-000001.tar": range(3, 6)})
-    assert list(finished) == [name] and finished[name].shard == record and finished[name].rows[2].key == "00000002"
-    assert finished_shards(directory, {name: range(4)}) == {}
-
-    content = (directory / "shards" / name).read_bytes()
-    for damaged in (content[:-1], content[:600] + b"x" + content[601:]):
-        (directory / "shards" / name).write_bytes(damaged)
-        assert finished_shards(directory, {name: range(3)}) == {}
-    (directory / "shards" / name).unlink()
-    assert finished_shards(directory, {name: range(3)}) == {}
-    (directory / ".progress" / f"{name}.json").write_text("{")
-    assert finished_shards(directory, {name: range(3)}) == {}
-
-
-def test_continuing_keeps_recorded_shards_and_sweeps_the_others(tmp_path: Path) -> None:
-    claim_folder(tmp_path, CONFIG, "h")
-    for number in range(2):
-        record = write_shard(tmp_path / "shards" / shard_name("train", number), [make_sequence(number)], jpeg_quality=QUALITY)
-        if number == 0:
-            record_shard(tmp_path, record, [index_row(make_meta(0), record.name)])
-    assert claim_folder(tmp_path, CONFIG, "h") == "unfinished"
-    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["train-000000.tar"]
-
-
-def test_a_finished_data_set_is_left_alone_and_another_config_refused(tmp_path: Path) -> None:
-    write_data_set(tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert claim_folder(tmp_path, CONFIG, IDENTITY) == "finished"
-    other = {"seed": 8, "clip": {"frames": 3, "size": (32, 24)}}
-    with pytest.raises(UserError, match=r"\(seed is 7 there, 8 here\); .*--overwrite"):
-        claim_folder(tmp_path, other, config_digest(other))
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-
-    (tmp_path / "notes.txt").write_text("mine")
-    assert claim_folder(tmp_path, other, config_digest(other), overwrite=True) == "new"
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [".progress/config.json", "notes.txt"]
-    with pytest.raises(UserError, match="seed is 8 there, 7 here"):
-        claim_folder(tmp_path, CONFIG, IDENTITY)
-
-
-def test_other_assets_make_another_data_set(tmp_path: Path) -> None:
-    write_data_set(tmp_path)
-    with pytest.raises(UserError, match="made with another version or other files"):
-        claim_folder(tmp_path, CONFIG, "of the config and other assets")
-
-
-def test_overwriting_takes_the_previews_along(tmp_path: Path) -> None:
-    write_data_set(tmp_path)
-    for name in ("preview.png", "preview.gif", "mine.png"):
-        (tmp_path / name).write_bytes(b"of the old data set")
-    assert claim_folder(tmp_path, CONFIG, "other", overwrite=True) == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".progress", "mine.png", "shards"]
-
-
-@pytest.mark.parametrize("text", ['{"config": [], "identity": "x"}', '{"config": {}, "identity": 1}', '{"config": {}}', "[]", "3", "null", "{", "\0", "[" * 100_000])
-def test_a_damaged_claim_is_the_users_to_mend(tmp_path: Path, text: str) -> None:
-    claim_folder(tmp_path, CONFIG, IDENTITY)
-    (tmp_path / ".progress" / "config.json").write_text(text)
-    with pytest.raises(UserError, match=r"config\.json is damaged") as error:
-        claim_folder(tmp_path, CONFIG, IDENTITY)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [("file/set", "Not a directory"), ("link", "a link to nothing"), ("x" * 300, "File name too long"), ("loop", "a link to nothing"), ("/proc/set", "")],
-)
-def test_places_where_nothing_can_be_made_are_refused_in_one_line(tmp_path: Path, place: str, words: str) -> None:
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(UserError) as error:
-        claim_folder(tmp_path / place, CONFIG, IDENTITY)
-    assert str(error.value).startswith(f"{tmp_path / place}: no place for a data set ({words}") and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission denied")])
-def test_a_full_or_locked_disk_is_named_at_the_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number), "some/where")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(UserError, match=rf"set: no place for a data set \({words}\); choose another --out"):
-        claim_folder(tmp_path / "set", CONFIG, IDENTITY)
-
-
-def test_a_finished_data_set_that_lost_a_shard_is_no_success(tmp_path: Path) -> None:
-    write_data_set(tmp_path)
-    (tmp_path / "shards" / "val-000000.tar").unlink()
-    with pytest.raises(UserError, match=r"val-000000.tar is missing or cut off"):
-        claim_folder(tmp_path, CONFIG, IDENTITY)
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_foreign_folders_are_refused(tmp_path: Path, overwrite: bool) -> None:
-    (tmp_path / "thesis.tex").write_text("mine")
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "train-000000.tar").write_text("mine")
-    with pytest.raises(UserError, match=r"holds other files \(shards, thesis\.tex\) and no data set"):
-        claim_folder(tmp_path, CONFIG, "h", overwrite=overwrite)
-    with pytest.raises(UserError, match="is a file"):
-        claim_folder(tmp_path / "thesis.tex", CONFIG, "h", overwrite=overwrite)
-    assert (tmp_path / "shards" / "train-000000.tar").read_text() == "mine"
 
 
 # Pictures

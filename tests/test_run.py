@@ -11,14 +11,14 @@ from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline.cluster import Cluster
 from seqgen.pipeline.plan import plan_shards
-from seqgen.pipeline.run import Progress, generate_dataset
+from seqgen.pipeline.run import Outcome, Progress, generate_dataset
 from seqgen.scene.surroundings import photos as photos_module
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run") / "reference"
-    assert generate_dataset(small_config(), directory)
+    assert generate_dataset(small_config(), directory) == Outcome(10, whole=True)
     return directory
 
 
@@ -70,7 +70,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(reference: Path, tmp_pat
 
 def test_a_finished_run_is_left_alone(reference: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in reference.rglob("*") if path.is_file()}
-    assert not generate_dataset(small_config(workers=2), reference)
+    assert generate_dataset(small_config(workers=2), reference) == Outcome(0, whole=True)
     assert before == {path: path.stat().st_mtime_ns for path in reference.rglob("*") if path.is_file()}
 
 

@@ -1,6 +1,6 @@
 """The command line: reads the config, calls one function for each command, prints. `seqgen --help` lists the commands.
 
-Exit codes: 0 done; 2 the user can mend it, one line on stderr; 1 a fault of ours, with its traceback.
+Exit codes: 0 done; 2 the user can mend it, one line on stderr; 1 a fault of ours, with its traceback; 130 and 143 stopped by Ctrl-C and by SIGTERM.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from seqgen.cli import generating, learning
+from seqgen.cli.stopping import Stopped, stoppable
 from seqgen.config import shipped_configs
 from seqgen.errors import UserError
 
@@ -22,13 +23,15 @@ def main() -> None:
     """The entry point of the `seqgen` command."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        sys.exit(run(sys.argv[1:]))
+        with stoppable():
+            code = run(sys.argv[1:])
     except UserError as error:
         print(f"seqgen: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        code = 2
+    except Stopped as stopped:
         print("seqgen: stopped; the same command continues", file=sys.stderr)
-        sys.exit(130)
+        code = 128 + stopped.signal_number
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -55,25 +55,41 @@ def generate_command(words: list[str]) -> int:
         return 0
     overwrite = "--overwrite" in words
     words = [word for word in words if word != "--overwrite"]
-    name = words.pop(0) if words and not words[0].startswith("-") else "quickstart"
+    name = words.pop(0) if words and not words[0].startswith("-") else None
     overrides = parse_overrides(words, ALIASES)
-    out = overrides.pop("out", None)
-    if isinstance(out, list) or out == "":
-        raise UserError(f"command line: --out takes one folder, got {out!r}; the config's name comes first")
-    path = find_config(name)
+    out, part, shard, sequence = (_one_word(overrides, option) for option in ("out", "shard_range", "only_shard", "sequence"))
+    if sequence is not None:
+        return again_command(name, out, sequence, overrides)
+    if part is not None and (overwrite or shard is not None):
+        raise UserError(f"command line: --shard-range goes without {'--overwrite' if overwrite else '--only-shard'}: other machines work in the same folder")
+    path = find_config(name or "quickstart")
     config = read_config(GenerateConfig, path, overrides)
     directory = Path(out or Path("outputs") / path.stem)
 
+    from seqgen.pipeline.plan import Portion, parse_range
     from seqgen.pipeline.run import generate_dataset
 
+    portion = Portion(shard=shard) if part is None else parse_range(part)
     with _Reporter(config.sequences) as reporter:
-        made = generate_dataset(config, directory, overwrite=overwrite, say=reporter.say, report=reporter.report)
-    print(f"{directory}: {config.sequences} sequences of {config.clip.frames} frames" + ("" if made else " were there already, whole"))
-    if config.output.preview and (made or not (directory / "preview.png").exists()):
+        outcome = generate_dataset(config, directory, overwrite=overwrite, portion=portion, say=reporter.say, report=reporter.report)
+    if not outcome.whole:
+        print(f"{directory}: {outcome.made} sequences made; the shards of other runs are not all there yet")
+        return 0
+    print(f"{directory}: {config.sequences} sequences of {config.clip.frames} frames" + ("" if outcome.made else " were there already, whole"))
+    if config.output.preview and (outcome.made or not (directory / "preview.png").exists()):
         write_preview(directory, directory, list(range(min(config.output.preview, config.sequences))))
     if config.output.preview:
         print(f"{directory / 'preview.png'}: what it looks like")
     return 0
+
+
+def _one_word(overrides: dict[str, Any], option: str) -> str | None:
+    """An option that is no field of the config, taken out of those that are."""
+    word = overrides.pop(option, None)
+    if isinstance(word, list) or word == "":
+        what = "one folder" if option == "out" else "one value"
+        raise UserError(f"command line: --{option.replace('_', '-')} takes {what}, got {word!r}; the config's name comes first")
+    return word
 
 
 def preview_command(known: argparse.Namespace) -> int:
@@ -170,6 +186,10 @@ def fit_command(known: argparse.Namespace) -> int:
 def _print_generate_help(model: type) -> None:
     print("seqgen generate [CONFIG] [--out DIR] [--overwrite] [--<section>.<field> VALUE ...]\n")
     print(f"CONFIG is a TOML file or one of: {', '.join(shipped_configs())} (default quickstart); --out defaults to outputs/<config name>")
+    print("The same command again continues; with more --sequences it extends what is there.\n")
+    print("  --shard-range i/n    every n-th shard from the i-th on (from 0): n machines that share the folder make it together")
+    print("  --only-shard K       one shard, by name or number, in this process; what it raises is shown as it is")
+    print("  --sequence ID        one clip of a finished data set made again and compared: seqgen generate DATASET --sequence 31415 [--out DIR]\n")
     print("Short for longer names: " + ", ".join(f"--{short.replace('_', '-')} is --{full}" for short, full in ALIASES.items()) + "\n")
     for dotted, default, text in field_table(model):
         print(f"  --{dotted.replace('_', '-'):32} {default:14} {text}")

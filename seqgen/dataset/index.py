@@ -2,26 +2,32 @@
 
     id       int64     index of the sequence           key       string    its name in the shard
     shard    string    file under shards/              split     string
+    part     int64     0; in an index over several data sets, in which of them (`parts` of dataset.json) the shard lies
     group    int64     the first of the clips that show one motion at one time from several cameras; -1 in a data set of one camera a motion
     view     int64     which of those cameras
     viewpoint, hand, side, skin, arm, background, occluder, camera, camera_model, sensor, depth_sensor     strings, as in meta.json
     frames_outside     int64, in how many frames a part of the hand is outside the picture
     speed    float64   mean joint step, mm a frame
     pose_licence, hand_licence, photo_licence           strings; shareable bool: they and those of skin and occluder allow passing the pictures on
+    sha256             string, of the sequence's bytes in its shard, from its first header to the end of its last member
+
+The file's own metadata hold, under `seqgen`, what the data set was made from: a data set whose dataset.json is lost can be made whole from it.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgen.errors import UserError
-from seqgen.files import written_aside
+from seqgen.files import file_digest, written_aside
 
 if TYPE_CHECKING:
     import pyarrow
 
 INDEX_NAME = "index.parquet"
+ORIGIN_KEY = "seqgen"  # in the file's metadata
 NO_GROUP = -1  # not null: readers that know no null integers would make floats of the column
 # Licences under which what was made with an asset may be passed on. A licence that is not here counts as one that forbids it.
 OPEN_LICENCES = frozenset({"none", "public-domain", "CC0-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "MIT", "BSD-3-Clause", "Apache-2.0"})
@@ -34,6 +40,7 @@ class IndexRow:
     id: int
     key: str
     shard: str
+    part: int
     split: str
     group: int
     view: int
@@ -54,15 +61,25 @@ class IndexRow:
     hand_licence: str
     photo_licence: str
     shareable: bool
+    sha256: str
 
 
-def index_row(meta: dict[str, Any], shard: str) -> IndexRow:
-    """The row of a sequence that lies in `shard`."""
+@dataclass(frozen=True)
+class IndexRecord:
+    """What is known of a written index: its size and its hash in hex."""
+
+    bytes: int
+    sha256: str
+
+
+def index_row(meta: dict[str, Any], shard: str, sha256: str) -> IndexRow:
+    """The row of a sequence that lies in `shard` as bytes of that hash."""
     licences = meta["licences"]
     return IndexRow(
         id=meta["index"],
         key=meta["key"],
         shard=shard,
+        part=0,
         split=meta["split"],
         group=NO_GROUP if meta["group"] is None else meta["group"],
         view=meta["camera"]["view"],
@@ -83,11 +100,12 @@ def index_row(meta: dict[str, Any], shard: str) -> IndexRow:
         hand_licence=licences["hand"],
         photo_licence=licences["background"],
         shareable=all(licence in OPEN_LICENCES for licence in licences.values()),
+        sha256=sha256,
     )
 
 
-def write_index(directory: Path, rows: Iterable[IndexRow]) -> None:
-    """Writes the index, whatever the order the rows come in."""
+def write_index(directory: Path, rows: Iterable[IndexRow], origin: Mapping[str, Any]) -> IndexRecord:
+    """Writes the index, whatever the order the rows come in. `origin` (plain JSON values) is what the data set was made from."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -95,18 +113,39 @@ def write_index(directory: Path, rows: Iterable[IndexRow]) -> None:
     if len({row.id for row in ordered}) != len(ordered):
         raise ValueError("two rows of the index have the same id")
     columns = zip(*map(astuple, ordered), strict=True) if ordered else [()] * len(fields(IndexRow))
-    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)], schema=_schema())
+    schema = _schema().with_metadata({ORIGIN_KEY: json.dumps(origin, sort_keys=True, allow_nan=False)})
+    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
     with written_aside(directory / INDEX_NAME) as aside, open(aside, "xb") as file:  # pyarrow takes a path like exp:1/... for an address
         pq.write_table(table, file, compression="zstd")
+    return describe_index(directory)
+
+
+def describe_index(directory: Path) -> IndexRecord:
+    """The record of the index that lies in a folder."""
+    path = directory / INDEX_NAME
+    return IndexRecord(path.stat().st_size, file_digest(path))
 
 
 def read_index(directory: Path) -> list[IndexRow]:
     """The rows, sorted by id."""
+    table = _read_table(directory / INDEX_NAME)
+    return [IndexRow(**row) for row in table.to_pylist()]
+
+
+def read_origin(directory: Path) -> dict[str, Any]:
+    """What the index says that the data set was made from."""
+    path = directory / INDEX_NAME
+    try:
+        return json.loads(_read_table(path).schema.metadata[ORIGIN_KEY.encode()])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
+
+
+def _read_table(path: Path) -> "pyarrow.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow.fs import LocalFileSystem
 
-    path = directory / INDEX_NAME
     try:  # by its name: of a Python file that its threads read from, pyarrow aborts half of the processes that end soon after (seen beside torch)
         table = pq.read_table(str(path.absolute()), filesystem=LocalFileSystem())
     except FileNotFoundError:
@@ -115,7 +154,7 @@ def read_index(directory: Path) -> list[IndexRow]:
         raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
     if not table.schema.equals(_schema()):
         raise UserError(f"{path} has columns {', '.join(table.schema.names)}, expected {', '.join(_schema().names)}: written by another version of seqgen")
-    return [IndexRow(**row) for row in table.to_pylist()]
+    return table
 
 
 def _schema() -> "pyarrow.Schema":

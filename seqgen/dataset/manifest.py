@@ -1,6 +1,6 @@
 """`dataset.json`: what a data set is and is made of. Written last, so its presence says that the data set is whole.
 
-    format          "seqgen"                   schema_version   2
+    format          "seqgen"                   schema_version   3
     config          what it was made with      config_hash      sha256 of it, in canonical JSON      seed
     identity        sha256 of config, assets and all else that decides the bytes: a run continues only what has its own
     counts          {sequences, frames, splits: {train: ...}}
@@ -9,31 +9,39 @@
     assets          [{kind, name, licence, source}]
     left_out        {label array: licence that forbids to store it}
     shards          [{name, split, sequences, bytes, sha256}]
+    index           {bytes, sha256} of index.parquet
+    parts           [{path, identity, sequences}]: of an index over several data sets, their folders as seen from this one; else empty
     run             machine, versions, times: the only part that differs between two runs of one config
+    checksum        sha256 of this file up to here
 """
 
+import hashlib
 import json
 import os
 import platform
+import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from seqgen.config import config_digest
 from seqgen.dataset.conventions import conventions
-from seqgen.dataset.index import INDEX_NAME, IndexRow
+from seqgen.dataset.index import INDEX_NAME, IndexRecord, IndexRow
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
-from seqgen.files import write_json
+from seqgen.files import json_text, write_text
+from seqgen.splits import SPLITS
 
 MANIFEST_NAME = "dataset.json"
 SHARD_FOLDER = "shards"
 FORMAT = "seqgen"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+SHARD_NAME = re.compile(r"(train|val|test)-\d{6,}\.tar")  # a manifest from outside must not lead out of its folder
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,15 @@ class Asset:
     name: str
     licence: str
     source: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A data set that an index goes over: its folder as seen from the index's, what it is, how many sequences it has."""
+
+    path: str
+    identity: str
+    sequences: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,8 @@ class Manifest:
     assets: tuple[Asset, ...]
     left_out: dict[str, str]
     shards: tuple[ShardRecord, ...]
+    index: IndexRecord
+    parts: tuple[Part, ...]
     run: dict[str, Any]
 
 
@@ -73,14 +92,27 @@ def build_manifest(
     left_out: dict[str, str],
     shards: Sequence[ShardRecord],
     rows: Sequence[IndexRow],
+    index: IndexRecord,
     run: dict[str, Any],
+    parts: Sequence[Part] = (),
 ) -> Manifest:
     """The manifest of a data set whose clips have `frames` frames. `identity` is what `claim_folder` was given, `rows` are the index's."""
-    splits: Counter[str] = Counter()
-    for shard in shards:
-        splits[shard.split] += shard.sequences
-    counts = {"sequences": splits.total(), "frames": splits.total() * frames, "splits": dict(splits)}
-    return Manifest(config, config_digest(config), identity, seed, counts, _shares(rows, frames), conventions(), tuple(assets), left_out, tuple(shards), run)
+    splits = Counter(row.split for row in rows)
+    return Manifest(
+        config=config,
+        config_hash=config_digest(config),
+        identity=identity,
+        seed=seed,
+        counts={"sequences": len(rows), "frames": len(rows) * frames, "splits": {name: splits[name] for name in SPLITS if splits[name]}},
+        shares=_shares(rows, frames),
+        conventions=conventions(),
+        assets=tuple(assets),
+        left_out=left_out,
+        shards=tuple(shards),
+        index=index,
+        parts=tuple(parts),
+        run=run,
+    )
 
 
 def _shares(rows: Sequence[IndexRow], frames: int) -> dict[str, float]:
@@ -101,19 +133,32 @@ def describe_machine() -> dict[str, Any]:
     return {"machine": {"system": platform.system(), "architecture": platform.machine(), "cores": os.cpu_count()}, "versions": versions}
 
 
-def missing_files(directory: Path, shards: Sequence[ShardRecord]) -> list[Path]:
+def missing_files(directory: Path, manifest: Manifest) -> list[Path]:
     """The index and shards that are not there, or not with their recorded size."""
-    index = [] if (directory / INDEX_NAME).is_file() else [directory / INDEX_NAME]
-    paths = {directory / SHARD_FOLDER / shard.name: shard.bytes for shard in shards}
-    return index + [path for path, size in paths.items() if not path.is_file() or path.stat().st_size != size]
+    sizes = {directory / INDEX_NAME: manifest.index.bytes, **{directory / SHARD_FOLDER / shard.name: shard.bytes for shard in manifest.shards}}
+    return [path for path, size in sizes.items() if not path.is_file() or path.stat().st_size != size]
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Declares the data set in `directory` whole. Index and shards must be there."""
-    missing = missing_files(directory, manifest.shards)
+    missing = missing_files(directory, manifest)
     if missing:
         raise ValueError(f"{missing[0]} is not there in full: a manifest is written last")
-    write_json(directory / MANIFEST_NAME, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(manifest)})
+    write_text(directory / MANIFEST_NAME, with_checksum({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(manifest)}))
+
+
+def with_checksum(content: dict[str, Any]) -> str:
+    """The text of a manifest of this content, with its checksum for the last entry: a changed byte anywhere shows."""
+    checksum = hashlib.sha256(json_text(content).encode()).hexdigest()
+    return json_text({**content, "checksum": checksum})
+
+
+def is_as_written(directory: Path) -> bool:
+    """Whether `dataset.json`, which must be readable, is byte for byte what was once written."""
+    text = (directory / MANIFEST_NAME).read_text(encoding="utf-8")
+    content = json.loads(text)
+    content.pop("checksum", None)
+    return with_checksum(content) == text
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -138,10 +183,23 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
     """The record of a file of our schema version."""
     try:
         values = {field.name: content[field.name] for field in fields(Manifest)}
-        for name, kind in {"config": dict, "config_hash": str, "identity": str, "counts": dict, "shares": dict}.items():
+        for name, kind in {"config": dict, "config_hash": str, "identity": str, "seed": int, "counts": dict, "shares": dict, "left_out": dict, "run": dict}.items():
             if not isinstance(values[name], kind):
                 raise TypeError(f"{name} is {values[name]!r}")
-        assets, shards = (tuple(record(**entry) for entry in content[name]) for name, record in (("assets", Asset), ("shards", ShardRecord)))
+        records = {name: tuple(_record(kind, entry) for entry in content[name]) for name, kind in {"assets": Asset, "shards": ShardRecord, "parts": Part}.items()}
+        records["index"] = _record(IndexRecord, content["index"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return Manifest(**{**values, "assets": assets, "shards": shards})
+    for shard in records["shards"]:
+        if not SHARD_NAME.fullmatch(shard.name):
+            raise UserError(f"{path} names a shard {shard.name!r}, which seqgen would not; fetch or generate it again")
+    return Manifest(**{**values, **records})
+
+
+def _record(kind: type[Record], entry: Any) -> Record:
+    """A flat record, each value of the type its field says."""
+    record = kind(**entry)
+    for field in fields(kind):
+        if not isinstance(getattr(record, field.name), field.type):
+            raise TypeError(f"{field.name} is {getattr(record, field.name)!r}")
+    return record

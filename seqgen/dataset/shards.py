@@ -13,7 +13,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -44,8 +44,11 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:06d}.tar"
 
 
-def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: int) -> ShardRecord:
-    """Writes sequences as they come (one in memory at a time), by rising index, all of one split and schema. Nothing appears at `path` unless all is well."""
+def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: int, wrote: Callable[[HandSequence, str], None] = lambda sequence, sha256: None) -> ShardRecord:
+    """Writes sequences as they come (one in memory at a time), by rising index, all of one split and schema. Nothing appears at `path` unless all is well.
+
+    `wrote` is told each sequence and the hash of its bytes in the tar: from its first header to the end of its last member's blocks.
+    """
     previous, count = None, 0
     with written_aside(path) as aside, open(aside, "xb") as file:
         hashed = _HashedFile(file)
@@ -54,6 +57,7 @@ def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: 
                 _check_follows(sequence, previous)
                 for name, data in encode_sequence(sequence, jpeg_quality=jpeg_quality):
                     archive.addfile(_tar_header(f"{sequence.key}.{name}", len(data)), io.BytesIO(data))
+                wrote(sequence, hashed.end_part())
                 previous, count = sequence, count + 1
         if previous is None:
             raise ValueError(f"{path.name}: a shard needs at least one sequence")
@@ -120,15 +124,21 @@ def read_span(path: Path, span: Span) -> HandSequence:
 
 
 class _HashedFile:
-    """A file that is only written to, with the size and hash of what went through."""
+    """A file that is only written to, with the size and hash of what went through, and hashes of its parts."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.file, self.size, self.sha256 = file, 0, hashlib.sha256()
+        self.file, self.size, self.sha256, self.part = file, 0, hashlib.sha256(), hashlib.sha256()
 
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
+        self.part.update(data)
         self.size += len(data)
         return self.file.write(data)
+
+    def end_part(self) -> str:
+        """The hash of what was written since the last part ended."""
+        ended, self.part = self.part, hashlib.sha256()
+        return ended.hexdigest()
 
     def tell(self) -> int:
         return self.size

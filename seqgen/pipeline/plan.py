@@ -1,14 +1,15 @@
-"""Which sequences go to which shard: a function of the config alone, so that any worker can make any shard."""
+"""Which sequences go to which shard: a function of the config alone, so that any worker can make any shard, and machines can share the shards out unasked."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seqgen.dataset.index import index_row
 from seqgen.dataset.manifest import SHARD_FOLDER
-from seqgen.dataset.progress import FinishedShard
+from seqgen.dataset.progress import record_shard
 from seqgen.dataset.sequence import HandSequence
-from seqgen.dataset.shards import shard_name, write_shard
+from seqgen.dataset.shards import ShardRecord, shard_name, write_shard
+from seqgen.errors import UserError
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import Sources, generate_sequence
 from seqgen.splits import SPLITS
@@ -22,6 +23,38 @@ class ShardPlan:
     ids: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Which shards one run makes: all, or every `of`-th from `place` on (`--shard-range`), or one by its name or number (`--only-shard`)."""
+
+    place: int = 0
+    of: int = 1
+    shard: str | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other runs may be at work in the same folder."""
+        return self.of > 1
+
+    def among(self, plans: Sequence[ShardPlan]) -> list[ShardPlan]:
+        """Those of all shards of a data set. A UserError where it has no such shard."""
+        if self.shard is None:
+            return list(plans[self.place :: self.of])
+        name = self.shard.removesuffix(".tar")
+        chosen = [plan for number, plan in enumerate(plans) if name in (plan.name.removesuffix(".tar"), str(number))]
+        if not chosen:
+            raise UserError(f"--only-shard {self.shard}: no such shard; there are {plans[0].name} to {plans[-1].name}, or by number 0 to {len(plans) - 1}")
+        return chosen
+
+
+def parse_range(text: str) -> Portion:
+    """The portion of `--shard-range i/n`: the i-th, from 0, of n that together are the data set."""
+    place, slash, of = text.partition("/")
+    if not slash or not place.isdecimal() or not of.isdecimal() or int(place) >= int(of):
+        raise UserError(f"command line: --shard-range {text}: expected i/n with i from 0 to n - 1, as 0/4, 1/4, 2/4, 3/4 for four machines")
+    return Portion(int(place), int(of))
+
+
 def plan_shards(config: GenerateConfig) -> list[ShardPlan]:
     """All shards of a data set: each split's sequences in order, `output.sequences_per_shard` at a time."""
     plans = []
@@ -33,15 +66,14 @@ def plan_shards(config: GenerateConfig) -> list[ShardPlan]:
     return plans
 
 
-def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, directory: Path) -> FinishedShard:
-    """Generates and writes one shard: the unit of work. The file is whole or not there."""
+def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, directory: Path, identity: str) -> ShardRecord:
+    """Generates and writes one shard, then its record for the data set of this identity: the unit of work. The file is whole or not there."""
     rows = []
 
-    def sequences() -> Iterator[HandSequence]:
-        for index in plan.ids:
-            sequence = generate_sequence(index, sources, config)
-            rows.append(index_row(sequence.meta, plan.name))
-            yield sequence
+    def note(sequence: HandSequence, sha256: str) -> None:
+        rows.append(index_row(sequence.meta, plan.name, sha256))
 
-    record = write_shard(directory / SHARD_FOLDER / plan.name, sequences(), jpeg_quality=config.output.jpeg_quality)
-    return FinishedShard(record, tuple(rows))
+    sequences = (generate_sequence(index, sources, config) for index in plan.ids)
+    record = write_shard(directory / SHARD_FOLDER / plan.name, sequences, jpeg_quality=config.output.jpeg_quality, wrote=note)
+    record_shard(directory, record, rows, identity)
+    return record

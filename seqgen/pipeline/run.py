@@ -1,24 +1,34 @@
-"""A whole run: claim the folder, gather the assets, make the shards that are missing, write the index, and last the manifest."""
+"""A whole run: claim the folder, gather the assets, make the shards that are missing, write the index, and last the manifest.
+
+Killed anywhere, the same command goes on from the shards that are durable. Of several runs that share a folder (`--shard-range`), the one that finds all
+shards there writes index and manifest; more than one may, for they write the same.
+"""
 
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seqgen.config import config_digest
-from seqgen.dataset.index import write_index
-from seqgen.dataset.manifest import build_manifest, describe_machine, write_manifest
-from seqgen.dataset.progress import FinishedShard, claim_folder, clear_progress, finished_shards, record_shard
+from seqgen.dataset.claim import Origin, claim_folder, no_place, sweep, sweep_partial
+from seqgen.dataset.manifest import MANIFEST_NAME
+from seqgen.dataset.progress import FailedShard, finished_shards, recorded_shards, set_aside
+from seqgen.errors import UserError
+from seqgen.files import held_folder, storage_named
 from seqgen.pipeline.assets import Assets, gather_assets
-from seqgen.pipeline.cluster import Cluster, check_address, make_shards_in_process
+from seqgen.pipeline.cluster import Cluster, check_address
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.plan import ShardPlan, plan_shards
+from seqgen.pipeline.finish import finish_dataset, told_of_run
+from seqgen.pipeline.plan import Portion, ShardPlan, plan_shards
 from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.work import Made, ShardWorker, Work, make_in_process
 from seqgen.render import load_renderer
 
+MAX_FAILED_AT_FIRST = 3  # so many shards set aside before a single one could be made: no other will do better
+ALL = Portion()
 log = logging.getLogger(__name__)
 
 
@@ -34,41 +44,45 @@ class Progress:
     failures: int
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: sequences made in it, and whether the data set is whole now."""
+
+    made: int
+    whole: bool
+
+
+class ShardsFailed(RuntimeError):
+    """Shards that could not be made and were set aside, with what was raised."""
+
+
 def generate_dataset(
     config: GenerateConfig,
     directory: Path,
     *,
     overwrite: bool = False,
+    portion: Portion = ALL,
     say: Callable[[str], None] = log.info,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> bool:
-    """The data set of `config` in `directory`; continues one that is unfinished. False when it was whole already.
+) -> Outcome:
+    """The data set of `config` in `directory`, or a portion of its shards; continues one that is unfinished, and extends one that has fewer sequences.
 
     `say` is told what is being done, `report` how far it is. The process itself works on one thread; `config.workers` Ray workers share the work.
+    ShardsFailed, after all else is done, when shards could not be made.
     """
     began = datetime.now(UTC)
     if config.render.renderer != "warp" or config.device != "cpu":
         load_renderer(config.render.renderer, device=config.device)  # refuses here, before any work, what the workers would refuse
     if num_workers(config):
         check_address()
+    chosen = portion.among(plan_shards(config))
     with one_thread():
         assets = gather_assets(config, say)
-    identity = config_digest({"config": config.content(), "assets": assets.digest})
-    if claim_folder(directory, config.content(), identity, overwrite=overwrite) == "finished":
-        return False
-    plans = plan_shards(config)
-    finished = finished_shards(directory, {plan.name: plan.ids for plan in plans})
-    if finished:
-        say(f"continuing: {len(finished)} of {len(plans)} shards are there")
-    todo = [plan for plan in plans if plan.name not in finished]
-    before, made, start = sum(len(done.rows) for done in finished.values()), 0, time.monotonic()
-    for done, failures in _make_shards(todo, assets, config, directory, say):
-        record_shard(directory, done.shard, done.rows)
-        finished[done.shard.name] = done
-        made += len(done.rows)
-        report(Progress(before + made, config.sequences, made, made * config.clip.frames, time.monotonic() - start, failures))
-    _finish(directory, config, identity, assets, [finished[plan.name] for plan in plans], began)
-    return True
+    run = _Run(config, directory, Origin(config.content(), assets.digest), assets, began, say, report)
+    with _ours(directory, shared=portion.is_shared):
+        if claim_folder(directory, run.origin, overwrite=overwrite) == "finished":
+            return Outcome(0, True)
+        return run.make(chosen, shared=portion.is_shared, foreground=portion.shard is not None)
 
 
 def num_workers(config: GenerateConfig) -> int:
@@ -76,27 +90,92 @@ def num_workers(config: GenerateConfig) -> int:
     return len(os.sched_getaffinity(0)) if config.workers is None else config.workers
 
 
-def _make_shards(plans: list[ShardPlan], assets: Assets, config: GenerateConfig, directory: Path, say: Callable[[str], None]) -> Iterator[tuple[FinishedShard, int]]:
-    """Finished shards as they come, each with the number of workers that had died by then."""
-    workers = min(num_workers(config), len(plans))
-    if workers == 0:
-        yield from ((done, 0) for done in make_shards_in_process(plans, assets, config, directory))
-        return
-    say(f"starting {workers} Ray worker{'s' * (workers > 1)}")
-    with Cluster(workers, assets.num_bytes()) as cluster:
-        for done in cluster.make_shards(plans, assets, config, directory.resolve()):
-            yield done, cluster.failures
+@contextmanager
+def _ours(directory: Path, *, shared: bool) -> Iterator[None]:
+    """The folder is there and no other run works in it. Whoever is alone there leaves nothing half."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if not directory.is_file():
+            raise no_place(directory, error) from error
+        raise UserError(f"{directory} is a file; choose another --out") from error
+    with storage_named(directory), held_folder(directory, shared=shared):
+        try:
+            yield
+        finally:
+            if not shared:
+                sweep_partial(directory)
 
 
-def _finish(directory: Path, config: GenerateConfig, identity: str, assets: Assets, finished: list[FinishedShard], began: datetime) -> None:
-    """Index, then manifest, then the progress is cleared."""
-    rows = [row for done in finished for row in done.rows]
-    write_index(directory, rows)
-    run = {**describe_machine(), "began": began.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds"), "workers": num_workers(config)}
-    shards = [done.shard for done in finished]
-    why = assets.licences()[0].licence if config.labels.flow_source is None else "not asked for: labels.flow_source = false"
-    left_out = {} if assets.store_flow else dict.fromkeys(("flow_joints_m", "flow_source"), why)
-    told = {"assets": assets.licences(), "left_out": left_out, "shards": shards, "rows": rows, "run": run}
-    manifest = build_manifest(config.content(), identity, seed=config.seed, frames=config.clip.frames, **told)
-    write_manifest(directory, manifest)
-    clear_progress(directory)
+@dataclass(frozen=True)
+class _Run:
+    """One run: what it makes, where, and whom it tells."""
+
+    config: GenerateConfig
+    directory: Path
+    origin: Origin
+    assets: Assets
+    began: datetime
+    say: Callable[[str], None]
+    report: Callable[[Progress], None]
+
+    def make(self, chosen: list[ShardPlan], *, shared: bool, foreground: bool) -> Outcome:
+        """The chosen shards that are missing, then the rest of the data set if all its shards are there."""
+        if not shared:
+            sweep(self.directory)
+        finished = finished_shards(self.directory, {plan.name: plan.ids for plan in chosen}, self.origin.identity)
+        if finished:
+            self.say(f"continuing: {len(finished)} of {len(chosen)} shards are there")
+        todo = [plan for plan in chosen if plan.name not in finished]
+        there, total = (sum(len(plan.ids) for plan in plans) for plans in ([plan for plan in chosen if plan.name in finished], chosen))
+        failed: list[FailedShard] = []
+        made, start = 0, time.monotonic()
+        with closing(self._made(todo, foreground=foreground)) as results:
+            for done, failures in results:
+                if isinstance(done, FailedShard):
+                    failed.append(done)
+                    self._set_aside(done)
+                    if not made and len(failed) == MAX_FAILED_AT_FIRST:
+                        break
+                else:
+                    made += done.sequences
+                    self.report(Progress(there + made, total, made, made * self.config.clip.frames, time.monotonic() - start, failures))
+        if failed:
+            raise ShardsFailed(_what_failed(failed))
+        return Outcome(made, self._finish())
+
+    def _made(self, plans: list[ShardPlan], *, foreground: bool) -> Iterator[tuple[Made, int]]:
+        """Finished and failed shards as they come, each with the number of workers that had died by then."""
+        work = Work(self.assets, self.config, self.directory.resolve(), self.origin.identity)
+        workers = 0 if foreground else min(num_workers(self.config), len(plans))
+        if foreground:
+            yield from ((ShardWorker(work).make(plan), 0) for plan in plans)  # whatever is raised passes through
+        elif not workers:
+            yield from ((done, 0) for done in make_in_process(plans, work))
+        else:
+            self.say(f"starting {workers} Ray worker{'s' * (workers > 1)}")
+            with Cluster(workers, self.assets.num_bytes()) as cluster:
+                for done in cluster.make_shards(plans, work):
+                    yield done, cluster.failures
+
+    def _set_aside(self, failed: FailedShard) -> None:
+        path = set_aside(self.directory, failed, self.origin.identity)
+        self.say(f"{failed.name} failed {failed.tries} times and is set aside ({failed.traceback.strip().splitlines()[-1]}); see {path}")
+
+    def _finish(self) -> bool:
+        """Index and manifest, if all shards are there; else whether another run has written them."""
+        plans = plan_shards(self.config)
+        recorded = recorded_shards(self.directory, {plan.name: plan.ids for plan in plans}, self.origin.identity)
+        if len(recorded) < len(plans):
+            return (self.directory / MANIFEST_NAME).exists()
+        run = told_of_run(self.began, num_workers(self.config))
+        finish_dataset(self.directory, self.config, self.origin, self.assets, [recorded[plan.name] for plan in plans], run)
+        return True
+
+
+def _what_failed(failed: list[FailedShard]) -> str:
+    """All of them, how to make one in the foreground, and what the first one raised."""
+    shown = "; ".join(f"{shard.name} (sequences {shard.ids[0]} to {shard.ids[-1]}, seed {shard.seed})" for shard in failed[:5])
+    more = f"; and {len(failed) - 5} more" if failed[5:] else ""
+    how = f"the same command with --only-shard {failed[0].name} makes it in the foreground, the same command alone tries all of them again"
+    return f"{len(failed)} shard{'s' * (len(failed) > 1)} could not be made: {shown}{more}; {how}\n{failed[0].traceback}"

@@ -1,0 +1,201 @@
+"""Whose a folder is: claimed for one data set before anything else is written there, continued, grown, or made anew.
+
+    DIR/.progress/config.json            {config, identity}
+
+    nothing there                                        new
+    the same data set                                    unfinished, or finished
+    the same with fewer sequences                        unfinished: the shards that are there are kept, those that were not full are made again
+    a data set of another config; anything else          refused, with the difference
+
+Knows nothing of how shards are made.
+"""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from seqgen.config import config_digest
+from seqgen.dataset.index import INDEX_NAME, read_index
+from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, missing_files, read_manifest
+from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, record_shard
+from seqgen.errors import UserError
+from seqgen.files import PARTIAL_GLOB, json_text, write_json, write_text_once
+
+CLAIM_NAME = "config.json"
+PREVIEW_NAMES = ("preview.png", "preview.gif")  # what `seqgen preview` leaves beside a data set
+Claim = Literal["new", "unfinished", "finished"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What decides every byte of a data set: its config as plain JSON values, and a hash of the assets."""
+
+    config: dict[str, Any]
+    assets: str
+
+    @property
+    def identity(self) -> str:
+        """One hash of both."""
+        return config_digest({"config": self.config, "assets": self.assets})
+
+    def as_dict(self) -> dict[str, Any]:
+        """What claims and indexes hold of it."""
+        return {"config": self.config, "identity": self.identity}
+
+    def of(self, sequences: int) -> "Origin":
+        """The same with so many sequences."""
+        return replace(self, config={**self.config, "sequences": sequences})
+
+
+def claim_folder(directory: Path, origin: Origin, *, overwrite: bool = False) -> Claim:
+    """Makes the folder ours for this data set and says how far it is.
+
+    Refused: a folder with other files, one with a data set of another origin, and a place where none can be made. `overwrite` removes a data set (and its
+    previews, nothing else) first.
+    """
+    try:
+        return _claim(directory, origin, overwrite=overwrite)
+    except OSError as error:
+        raise no_place(directory, error) from error
+
+
+def no_place(directory: Path, error: OSError) -> UserError:
+    """What to say where no data set can be made."""
+    reason = "a link to nothing" if os.path.islink(directory) and not os.path.exists(directory) else error.strerror or str(error)
+    return UserError(f"{directory}: no place for a data set ({reason}); choose another --out")
+
+
+def sweep(directory: Path) -> None:
+    """Removes half-written files, and shards that no record vouches for (of an overwritten data set, or durable without a record). For those who are alone there."""
+    sweep_partial(directory)
+    for path in (directory / SHARD_FOLDER).glob("*.tar"):
+        if not has_record(directory, path.name):
+            path.unlink(missing_ok=True)
+
+
+def sweep_partial(directory: Path) -> None:
+    """Removes half-written files."""
+    for folder in (directory, directory / SHARD_FOLDER, directory / PROGRESS_FOLDER):
+        for path in folder.glob(PARTIAL_GLOB):
+            path.unlink(missing_ok=True)
+
+
+def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
+    if _is_free(directory):
+        if write_text_once(_claim_path(directory), json_text(origin.as_dict())):
+            return "new"  # else another run was faster, and it may be another data set's
+    owner = _owner(directory)
+    if overwrite:
+        return _claim_anew(directory, origin)
+    finished = (directory / MANIFEST_NAME).exists()
+    if owner["identity"] == origin.identity:
+        return _finished(directory) if finished else "unfinished"
+    if not _is_smaller(owner, origin):
+        raise UserError(f"{directory} holds a data set of another config ({_difference(owner['config'], origin.config)}); choose another --out, or give --overwrite")
+    if finished:
+        _check_whole(directory)
+        _keep_shards(directory, origin)
+    else:
+        adopt_records(directory, owner["identity"], origin.identity)
+    _write_claim(directory, origin)
+    (directory / MANIFEST_NAME).unlink(missing_ok=True)
+    (directory / INDEX_NAME).unlink(missing_ok=True)
+    return "unfinished"
+
+
+def _is_free(directory: Path) -> bool:
+    """Nothing is there, or nothing but what a run left that ended before its claim was durable."""
+    if not directory.exists():
+        return True
+    if not directory.is_dir() or any(entry.name != PROGRESS_FOLDER for entry in directory.iterdir()):
+        return False
+    return all(fnmatch(entry.name, PARTIAL_GLOB) for entry in (directory / PROGRESS_FOLDER).glob("*"))
+
+
+def _claim_anew(directory: Path, origin: Origin) -> Claim:
+    """Old records go first, then the claim is replaced, then the old data set goes: killed anywhere between, the folder is known as ours and no old shard as new."""
+    forget_shards(directory)
+    _write_claim(directory, origin)
+    for name in (MANIFEST_NAME, INDEX_NAME, *PREVIEW_NAMES):
+        (directory / name).unlink(missing_ok=True)
+    sweep(directory)
+    return "new"
+
+
+def _write_claim(directory: Path, origin: Origin) -> None:
+    write_json(_claim_path(directory), origin.as_dict())
+
+
+def _claim_path(directory: Path) -> Path:
+    return directory / PROGRESS_FOLDER / CLAIM_NAME
+
+
+def _finished(directory: Path) -> Claim:
+    """Checks that a data set with a manifest still has its files, and clears what a run left that ended right after its manifest."""
+    _check_whole(directory)
+    clear_progress(directory)
+    return "finished"
+
+
+def _check_whole(directory: Path) -> None:
+    missing = missing_files(directory, read_manifest(directory))
+    if missing:
+        more = f", and {len(missing) - 1} more files" if missing[1:] else ""
+        raise UserError(f"{missing[0]} is missing or cut off{more}; `seqgen verify {directory} --repair` makes it again, --overwrite all")
+
+
+def _is_smaller(owner: dict[str, Any], origin: Origin) -> bool:
+    """Whether the folder's data set is the first part of ours."""
+    sequences = owner["config"].get("sequences")
+    return isinstance(sequences, int) and sequences < origin.config.get("sequences", 0) and owner["identity"] == origin.of(sequences).identity
+
+
+def _keep_shards(directory: Path, origin: Origin) -> None:
+    """Gives the shards of a finished data set the records of a larger one's."""
+    rows = {}
+    for row in read_index(directory):
+        rows.setdefault(row.shard, []).append(row)
+    for shard in read_manifest(directory).shards:
+        record_shard(directory, shard, rows.get(shard.name, []), origin.identity)
+
+
+def _owner(directory: Path) -> dict[str, Any]:
+    """The config and identity of the data set in a folder that is not empty: its manifest's, else its claim's."""
+    if not directory.is_dir():
+        raise UserError(f"{directory} is a file; choose another --out")
+    if (directory / MANIFEST_NAME).exists():
+        manifest = read_manifest(directory)
+        return {"config": manifest.config, "identity": manifest.identity}
+    path = _claim_path(directory)
+    try:
+        claim = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(claim["config"], dict) or not isinstance(claim["identity"], str):
+            raise TypeError("config or identity is of another kind")
+        return {"config": claim["config"], "identity": claim["identity"]}
+    except (FileNotFoundError, NotADirectoryError):
+        names = sorted(entry.name for entry in directory.iterdir())
+        raise UserError(f"{directory} holds other files ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) and no data set; choose an empty folder with --out") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove the folder or choose another --out") from error
+
+
+def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """The first settings that differ, named with both values."""
+    theirs, ours = _flatten(theirs), _flatten(ours)
+    names = [name for name in sorted(theirs | ours) if theirs.get(name) != ours.get(name)]
+    shown = [f"{name} is {theirs.get(name, 'absent')!r} there, {ours.get(name, 'absent')!r} here" for name in names[:3]]
+    return "; ".join(shown) + (f"; and {len(names) - 3} more" if len(names) > 3 else "") if names else "made with another version or other files"
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names; sequences as lists, as JSON gives them back."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,126 @@
+"""Whose a folder is and how far: claimed, continued, grown, refused; records of durable shards; two runs at once."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from sequences import CONFIG, ORIGIN, write_data_set, write_rows
+
+from seqgen.dataset.claim import Origin, claim_folder, sweep
+from seqgen.dataset.progress import finished_shards, record_shard
+from seqgen.dataset.shards import shard_name
+from seqgen.errors import UserError
+
+OTHER = Origin({"seed": 8, "sequences": 9, "clip": {"frames": 3, "size": (32, 24)}}, "of some assets")
+
+
+def test_claim_and_resume(tmp_path: Path) -> None:
+    directory, name = tmp_path / "set", "train-000000.tar"
+    assert claim_folder(directory, ORIGIN) == "new"
+    assert claim_folder(directory, ORIGIN) == "unfinished"
+    record, rows = write_rows(directory, name, range(3))
+    record_shard(directory, record, rows, ORIGIN.identity)
+    finished = finished_shards(directory, {name: range(3), "train-000001.tar": range(3, 6)}, ORIGIN.identity)
+    assert list(finished) == [name] and finished[name].shard == record and finished[name].rows[2].key == "00000002"
+    assert finished_shards(directory, {name: range(4)}, ORIGIN.identity) == {}
+
+    content = (directory / "shards" / name).read_bytes()
+    for damaged in (content[:-1], content[:600] + b"x" + content[601:]):
+        (directory / "shards" / name).write_bytes(damaged)
+        assert finished_shards(directory, {name: range(3)}, ORIGIN.identity) == {}
+    (directory / "shards" / name).unlink()
+    assert finished_shards(directory, {name: range(3)}, ORIGIN.identity) == {}
+    (directory / ".progress" / f"{name}.json").write_text("{")
+    assert finished_shards(directory, {name: range(3)}, ORIGIN.identity) == {}
+
+
+def test_continuing_keeps_recorded_shards_and_sweeps_the_others(tmp_path: Path) -> None:
+    claim_folder(tmp_path, ORIGIN)
+    for number in range(2):
+        record, rows = write_rows(tmp_path, shard_name("train", number), [number])
+        if number == 0:
+            record_shard(tmp_path, record, rows, ORIGIN.identity)
+    assert claim_folder(tmp_path, ORIGIN) == "unfinished"
+    sweep(tmp_path)
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["train-000000.tar"]
+
+
+def test_a_finished_data_set_is_left_alone_and_another_config_refused(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert claim_folder(tmp_path, ORIGIN) == "finished"
+    with pytest.raises(UserError, match=r"\(seed is 7 there, 8 here\); .*--overwrite"):
+        claim_folder(tmp_path, OTHER)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+    (tmp_path / "notes.txt").write_text("mine")
+    assert claim_folder(tmp_path, OTHER, overwrite=True) == "new"
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [".progress/config.json", "notes.txt"]
+    with pytest.raises(UserError, match="seed is 8 there, 7 here"):
+        claim_folder(tmp_path, ORIGIN)
+
+
+def test_other_assets_make_another_data_set(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    with pytest.raises(UserError, match="made with another version or other files"):
+        claim_folder(tmp_path, Origin(CONFIG, "of other assets"))
+
+
+def test_overwriting_takes_the_previews_along(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    for name in ("preview.png", "preview.gif", "mine.png"):
+        (tmp_path / name).write_bytes(b"of the old data set")
+    assert claim_folder(tmp_path, OTHER, overwrite=True) == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".progress", "mine.png", "shards"]
+
+
+@pytest.mark.parametrize("text", ['{"config": [], "identity": "x"}', '{"config": {}, "identity": 1}', '{"config": {}}', "[]", "3", "null", "{", "\0", "[" * 100_000])
+def test_a_damaged_claim_is_the_users_to_mend(tmp_path: Path, text: str) -> None:
+    claim_folder(tmp_path, ORIGIN)
+    (tmp_path / ".progress" / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json is damaged") as error:
+        claim_folder(tmp_path, ORIGIN)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("file/set", "Not a directory"), ("link", "a link to nothing"), ("x" * 300, "File name too long"), ("loop", "a link to nothing"), ("/proc/set", "")],
+)
+def test_places_where_nothing_can_be_made_are_refused_in_one_line(tmp_path: Path, place: str, words: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError) as error:
+        claim_folder(tmp_path / place, ORIGIN)
+    assert str(error.value).startswith(f"{tmp_path / place}: no place for a data set ({words}") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission denied")])
+def test_a_full_or_locked_disk_is_named_at_the_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "some/where")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=rf"set: no place for a data set \({words}\); choose another --out"):
+        claim_folder(tmp_path / "set", ORIGIN)
+
+
+def test_a_finished_data_set_that_lost_a_shard_is_no_success(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    (tmp_path / "shards" / "val-000000.tar").unlink()
+    with pytest.raises(UserError, match=r"val-000000.tar is missing or cut off"):
+        claim_folder(tmp_path, ORIGIN)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_foreign_folders_are_refused(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "train-000000.tar").write_text("mine")
+    with pytest.raises(UserError, match=r"holds other files \(shards, thesis\.tex\) and no data set"):
+        claim_folder(tmp_path, ORIGIN, overwrite=overwrite)
+    with pytest.raises(UserError, match="is a file"):
+        claim_folder(tmp_path / "thesis.tex", ORIGIN, overwrite=overwrite)
+    assert (tmp_path / "shards" / "train-000000.tar").read_text() == "mine"
