@@ -209,6 +209,23 @@ def test_the_same_sequences_give_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_stock_writer_gives_the_same_bytes(tmp_path: Path, count: int) -> None:
+    stock = io.BytesIO()
+    with tarfile.open(fileobj=stock, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for sequence in map(make_sequence, range(count)):
+            for name, data in encode_sequence(sequence, jpeg_quality=QUALITY):
+                info = tarfile.TarInfo(f"{sequence.key}.{name}")
+                info.size, info.mode = len(data), 0o644
+                archive.addfile(info, io.BytesIO(data))
+    path, hashes = tmp_path / "train-000000.tar", []
+    record = write_shard(path, map(make_sequence, range(count)), jpeg_quality=QUALITY, wrote=lambda _, sha256: hashes.append(sha256))
+    assert path.read_bytes() == stock.getvalue()
+    assert (record.bytes, record.sha256) == (len(stock.getvalue()), hashlib.sha256(stock.getvalue()).hexdigest())
+    spans = shard_spans(path).values()
+    assert hashes == [hashlib.sha256(stock.getvalue()[start:end]).hexdigest() for start, end in spans]
+
+
 def test_a_shard_that_fails_is_not_there(tmp_path: Path) -> None:
     write_shard(tmp_path / "train-000001.tar", [make_sequence(9)], jpeg_quality=QUALITY)
     before = (tmp_path / "train-000001.tar").read_bytes()

@@ -49,19 +49,29 @@ def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: 
 
     `wrote` is told each sequence and the hash of its bytes in the tar: from its first header to the end of its last member's blocks.
     """
-    previous, count = None, 0
+    previous, count, size, whole = None, 0, 0, hashlib.sha256()
     with written_aside(path) as aside, open(aside, "xb") as file:
-        hashed = _HashedFile(file)
-        with tarfile.open(fileobj=hashed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for sequence in sequences:
-                _check_follows(sequence, previous)
-                for name, data in encode_sequence(sequence, jpeg_quality=jpeg_quality):
-                    archive.addfile(_tar_header(f"{sequence.key}.{name}", len(data)), io.BytesIO(data))
-                wrote(sequence, hashed.end_part())
-                previous, count = sequence, count + 1
+        for sequence in sequences:
+            _check_follows(sequence, previous)
+            data = sequence_bytes(sequence, jpeg_quality=jpeg_quality)
+            file.write(data)
+            whole.update(data)
+            wrote(sequence, hashlib.sha256(data).hexdigest())
+            previous, count, size = sequence, count + 1, size + len(data)
         if previous is None:
             raise ValueError(f"{path.name}: a shard needs at least one sequence")
-    return ShardRecord(path.name, previous.split, count, hashed.size, hashed.sha256.hexdigest())
+        end = bytes(_round_up(size + 2 * tarfile.BLOCKSIZE, tarfile.RECORDSIZE) - size)  # two empty blocks, and the last record filled
+        file.write(end)
+        whole.update(end)
+    return ShardRecord(path.name, previous.split, count, size + len(end), whole.hexdigest())
+
+
+def sequence_bytes(sequence: HandSequence, *, jpeg_quality: int) -> bytes:
+    """What a shard holds of one sequence: for each member its header, its bytes, and zeros up to the next block."""
+    pieces = []
+    for name, data in encode_sequence(sequence, jpeg_quality=jpeg_quality):
+        pieces += [_tar_header(f"{sequence.key}.{name}", len(data)), data, bytes(_round_up(len(data), tarfile.BLOCKSIZE) - len(data))]
+    return b"".join(pieces)
 
 
 def read_shard(path: Path) -> Iterator[HandSequence]:
@@ -100,7 +110,7 @@ def read_members(path: Path, span: Span, wanted: Container[str]) -> dict[str, by
             name, size = _parse_header(os.pread(descriptor, tarfile.BLOCKSIZE, at), path, at)
             if name in wanted:
                 members[name] = os.pread(descriptor, size, at + tarfile.BLOCKSIZE)
-            at += tarfile.BLOCKSIZE + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            at += tarfile.BLOCKSIZE + _round_up(size, tarfile.BLOCKSIZE)
     return members
 
 
@@ -123,32 +133,15 @@ def read_span(path: Path, span: Span) -> HandSequence:
         return next(_read_sequences(archive, path))
 
 
-class _HashedFile:
-    """A file that is only written to, with the size and hash of what went through, and hashes of its parts."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.size, self.sha256, self.part = file, 0, hashlib.sha256(), hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        self.part.update(data)
-        self.size += len(data)
-        return self.file.write(data)
-
-    def end_part(self) -> str:
-        """The hash of what was written since the last part ended."""
-        ended, self.part = self.part, hashlib.sha256()
-        return ended.hexdigest()
-
-    def tell(self) -> int:
-        return self.size
-
-
-def _tar_header(name: str, size: int) -> tarfile.TarInfo:
-    """A regular file that belongs to no one and has no date: `TarInfo` starts with owner 0, empty names and date 0."""
+def _tar_header(name: str, size: int) -> bytes:
+    """Of a regular file that belongs to no one and has no date: `TarInfo` starts with owner 0, empty names and date 0."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
-    return info
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _round_up(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
 
 
 def _check_follows(sequence: HandSequence, previous: HandSequence | None) -> None:
