@@ -83,6 +83,45 @@ def generate_command(words: list[str]) -> int:
     return 0
 
 
+def again_command(name: str | None, out: str | None, sequence: str, fields: dict[str, Any]) -> int:
+    """`seqgen generate DATASET --sequence ID`: one clip made again from the data set's own config, written as files and compared with what is stored."""
+    from seqgen.dataset.manifest import SHARD_FOLDER
+    from seqgen.pipeline.again import other_members, parse_id, remake, shard_of, write_members
+    from seqgen.pipeline.generate import open_sources
+    from seqgen.pipeline.origin import reopen
+
+    if fields:
+        raise UserError(f"command line: --sequence takes the config from the data set, so --{next(iter(fields))} cannot be set")
+    directory = _dataset_folder(name, out)
+    origin = reopen(directory, print)
+    index = parse_id(sequence, origin.config.sequences)
+    remade = remake(index, open_sources(origin.assets, origin.config), origin.config)
+    folder = Path(out) if name and out else Path("outputs") / f"{directory.resolve().name}-{remade.key}"
+    write_members(remade, folder)
+    print(f"{folder}: {len(remade.members)} files of sequence {remade.key}")
+    shard = directory / SHARD_FOLDER / shard_of(index, origin.config)
+    other = other_members(remade, shard)
+    for difference in origin.differences:
+        print(f"made on another platform: {difference}")
+    if other is None:
+        print(f"not there to be compared with: {shard}")
+    else:
+        print(f"the same bytes as in {shard}" if not other else f"not the bytes in {shard}: {', '.join(other)}")
+    return 1 if other else 0
+
+
+def _dataset_folder(name: str | None, out: str | None) -> Path:
+    """The data set that `--sequence` is about: named first, by its folder or its dataset.json, else the one that --out names."""
+    from seqgen.dataset.manifest import MANIFEST_NAME
+
+    if name is None:
+        return Path(out or Path("outputs") / "quickstart")
+    path = Path(name)
+    if path.name == MANIFEST_NAME:
+        return path.parent
+    return path if path.is_dir() else Path("outputs") / name
+
+
 def _one_word(overrides: dict[str, Any], option: str) -> str | None:
     """An option that is no field of the config, taken out of those that are."""
     word = overrides.pop(option, None)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from seqgen.config import config_digest
 from seqgen.dataset.index import INDEX_NAME, read_index
 from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, missing_files, read_manifest
-from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, record_shard
+from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, note_run, record_shard
 from seqgen.errors import UserError
 from seqgen.files import PARTIAL_GLOB, json_text, write_json, write_text_once
 
@@ -62,6 +62,26 @@ def claim_folder(directory: Path, origin: Origin, *, overwrite: bool = False) ->
         raise no_place(directory, error) from error
 
 
+def rewrite_claim(directory: Path, origin: Origin) -> None:
+    """Makes a folder that is ours that of another data set, or of the same again."""
+    write_json(_claim_path(directory), origin.as_dict())
+
+
+def read_claim(directory: Path) -> dict[str, Any]:
+    """The config and identity that an unfinished data set was claimed for."""
+    path = _claim_path(directory)
+    try:
+        claim = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(claim["config"], dict) or not isinstance(claim["identity"], str):
+            raise TypeError("config or identity is of another kind")
+        return {"config": claim["config"], "identity": claim["identity"]}
+    except (FileNotFoundError, NotADirectoryError):
+        names = sorted(entry.name for entry in directory.iterdir())
+        raise UserError(f"{directory} holds other files ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) and no data set; choose an empty folder with --out") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove the folder or choose another --out") from error
+
+
 def no_place(directory: Path, error: OSError) -> UserError:
     """What to say where no data set can be made."""
     reason = "a link to nothing" if os.path.islink(directory) and not os.path.exists(directory) else error.strerror or str(error)
@@ -100,7 +120,7 @@ def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
         _keep_shards(directory, origin)
     else:
         adopt_records(directory, owner["identity"], origin.identity)
-    _write_claim(directory, origin)
+    rewrite_claim(directory, origin)
     (directory / MANIFEST_NAME).unlink(missing_ok=True)
     (directory / INDEX_NAME).unlink(missing_ok=True)
     return "unfinished"
@@ -118,15 +138,11 @@ def _is_free(directory: Path) -> bool:
 def _claim_anew(directory: Path, origin: Origin) -> Claim:
     """Old records go first, then the claim is replaced, then the old data set goes: killed anywhere between, the folder is known as ours and no old shard as new."""
     forget_shards(directory)
-    _write_claim(directory, origin)
+    rewrite_claim(directory, origin)
     for name in (MANIFEST_NAME, INDEX_NAME, *PREVIEW_NAMES):
         (directory / name).unlink(missing_ok=True)
     sweep(directory)
     return "new"
-
-
-def _write_claim(directory: Path, origin: Origin) -> None:
-    write_json(_claim_path(directory), origin.as_dict())
 
 
 def _claim_path(directory: Path) -> Path:
@@ -158,8 +174,17 @@ def _keep_shards(directory: Path, origin: Origin) -> None:
     rows = {}
     for row in read_index(directory):
         rows.setdefault(row.shard, []).append(row)
-    for shard in read_manifest(directory).shards:
+    manifest = read_manifest(directory)
+    for shard in manifest.shards:
         record_shard(directory, shard, rows.get(shard.name, []), origin.identity)
+    note_runs_of(directory, manifest.run)
+
+
+def note_runs_of(directory: Path, run: dict[str, Any]) -> None:
+    """Notes the runs that a finished data set tells of."""
+    earlier = run.get("earlier")
+    for one in [*(earlier if isinstance(earlier, list) else []), {name: value for name, value in run.items() if name != "earlier"}]:
+        note_run(directory, one)
 
 
 def _owner(directory: Path) -> dict[str, Any]:
@@ -169,17 +194,7 @@ def _owner(directory: Path) -> dict[str, Any]:
     if (directory / MANIFEST_NAME).exists():
         manifest = read_manifest(directory)
         return {"config": manifest.config, "identity": manifest.identity}
-    path = _claim_path(directory)
-    try:
-        claim = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(claim["config"], dict) or not isinstance(claim["identity"], str):
-            raise TypeError("config or identity is of another kind")
-        return {"config": claim["config"], "identity": claim["identity"]}
-    except (FileNotFoundError, NotADirectoryError):
-        names = sorted(entry.name for entry in directory.iterdir())
-        raise UserError(f"{directory} holds other files ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) and no data set; choose an empty folder with --out") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}); remove the folder or choose another --out") from error
+    return read_claim(directory)
 
 
 def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:

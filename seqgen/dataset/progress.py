@@ -2,21 +2,24 @@
 
     DIR/.progress/<shard>.json           {identity, shard: ShardRecord, rows: [IndexRow]}: written by whoever made the shard, when it is durable
     DIR/.progress/<shard>.failed.json    {identity, ids, seed, tries, traceback}: of a shard that could not be made
+    DIR/.progress/run-<hash>.json        {machine, versions, ..., began}: of each run that worked here
     DIR/shards/.<shard>.partial-...      half a shard of a killed run: swept up by the next one
 
 The order is: claim, shards with their records, index, manifest, and then the progress is cleared.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from seqgen.dataset.index import IndexRow
 from seqgen.dataset.manifest import SHARD_FOLDER
 from seqgen.dataset.shards import ShardRecord
-from seqgen.files import file_digest, write_json
+from seqgen.files import file_digest, json_text, write_json
 
 PROGRESS_FOLDER = ".progress"
 
@@ -51,6 +54,23 @@ def set_aside(directory: Path, failed: FailedShard, identity: str) -> Path:
     path = _failure_path(directory, failed.name)
     write_json(path, {"identity": identity, **asdict(failed)})
     return path
+
+
+def note_run(directory: Path, run: Mapping[str, Any]) -> None:
+    """Notes that a run works here: a data set tells of all machines that made it."""
+    write_json(directory / PROGRESS_FOLDER / f"run-{hashlib.sha256(json_text(run).encode()).hexdigest()[:16]}.json", run)
+
+
+def noted_runs(directory: Path) -> list[dict[str, Any]]:
+    """The runs that are noted, the first to begin first; those whose note is damaged are left out."""
+    runs = []
+    for path in sorted((directory / PROGRESS_FOLDER).glob("run-*.json")):
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            runs += [run] if isinstance(run, dict) else []
+        except (OSError, ValueError, RecursionError):
+            continue
+    return sorted(runs, key=lambda run: str(run.get("began")))
 
 
 def recorded_shards(directory: Path, planned: Mapping[str, Sequence[int]], identity: str) -> dict[str, FinishedShard]:

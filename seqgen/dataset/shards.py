@@ -53,7 +53,7 @@ def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: 
     with written_aside(path) as aside, open(aside, "xb") as file:
         for sequence in sequences:
             _check_follows(sequence, previous)
-            data = sequence_bytes(sequence, jpeg_quality=jpeg_quality)
+            data = sample_bytes(sequence.key, encode_sequence(sequence, jpeg_quality=jpeg_quality))
             file.write(data)
             whole.update(data)
             wrote(sequence, hashlib.sha256(data).hexdigest())
@@ -66,11 +66,11 @@ def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: 
     return ShardRecord(path.name, previous.split, count, size + len(end), whole.hexdigest())
 
 
-def sequence_bytes(sequence: HandSequence, *, jpeg_quality: int) -> bytes:
+def sample_bytes(key: str, members: Iterable[tuple[str, bytes]]) -> bytes:
     """What a shard holds of one sequence: for each member its header, its bytes, and zeros up to the next block."""
     pieces = []
-    for name, data in encode_sequence(sequence, jpeg_quality=jpeg_quality):
-        pieces += [_tar_header(f"{sequence.key}.{name}", len(data)), data, bytes(_round_up(len(data), tarfile.BLOCKSIZE) - len(data))]
+    for name, data in members:
+        pieces += [_tar_header(f"{key}.{name}", len(data)), data, bytes(_round_up(len(data), tarfile.BLOCKSIZE) - len(data))]
     return b"".join(pieces)
 
 

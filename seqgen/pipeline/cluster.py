@@ -66,7 +66,7 @@ class Cluster:
         """Finished and failed shards as they come, in any order."""
         import ray
 
-        actor, shared, line = ray.remote(num_cpus=1)(_RemoteWorker), ray.put(work), Line(plans, work.config.seed)
+        actor, shared, line = ray.remote(num_cpus=1)(RemoteWorker), ray.put(work), Line(plans, work.config.seed)
         jobs: dict[Any, tuple[ShardPlan | None, Any]] = {}
 
         def start_worker() -> None:
@@ -106,7 +106,7 @@ class Cluster:
             raise error
 
 
-class _RemoteWorker:
+class RemoteWorker:
     """A `ShardWorker` in a process of its own. It opens its sources in a call, so that what is raised there comes back as it is."""
 
     def open(self, work: Work) -> None:

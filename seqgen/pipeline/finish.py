@@ -1,14 +1,16 @@
 """The end of a run: the index over all shards, then the manifest, which declares the data set whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from seqgen.config import config_digest
 from seqgen.dataset.claim import Origin
 from seqgen.dataset.index import write_index
-from seqgen.dataset.manifest import build_manifest, describe_machine, write_manifest
+from seqgen.dataset.manifest import build_manifest, write_manifest
 from seqgen.dataset.progress import FinishedShard, clear_progress
+from seqgen.dataset.provenance import describe_machine
 from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
 
@@ -34,7 +36,22 @@ def finish_dataset(directory: Path, config: GenerateConfig, origin: Origin, asse
     clear_progress(directory)
 
 
-def told_of_run(began: datetime, workers: int) -> dict[str, Any]:
-    """The `run` block: machine, versions, times."""
-    times = {"began": began.isoformat(timespec="seconds"), "ended": datetime.now(UTC).isoformat(timespec="seconds")}
-    return {**describe_machine(), **times, "workers": workers}
+def describe_run(config: GenerateConfig, began: datetime, workers: int) -> dict[str, Any]:
+    """What is known of a run when it begins: machine, versions, the time, its workers."""
+    return {**describe_machine(config.device), "began": began.isoformat(timespec="seconds"), "workers": workers}
+
+
+def ended_run(run: Mapping[str, Any], noted: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The `run` block of a data set that this run ends: with `earlier`, those of the noted ones that were on other platforms, one for each."""
+    platform, alike, others = _platform(run), [run], {}
+    for one in noted:
+        if _platform(one) == platform:
+            alike.append(one)
+        else:
+            others.setdefault(config_digest(_platform(one)), dict(one))
+    began = min(str(one.get("began")) for one in alike)
+    return {**run, "began": began, "ended": datetime.now(UTC).isoformat(timespec="seconds"), "earlier": list(others.values())}
+
+
+def _platform(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: run.get(name) for name in ("machine", "versions", "revision")}

@@ -12,16 +12,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from seqgen.dataset.claim import Origin, claim_folder, no_place, sweep, sweep_partial
 from seqgen.dataset.manifest import MANIFEST_NAME
-from seqgen.dataset.progress import FailedShard, finished_shards, recorded_shards, set_aside
+from seqgen.dataset.progress import FailedShard, finished_shards, note_run, noted_runs, recorded_shards, set_aside
+from seqgen.dataset.provenance import differences
 from seqgen.errors import UserError
 from seqgen.files import held_folder, storage_named
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.cluster import Cluster, check_address
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.finish import finish_dataset, told_of_run
+from seqgen.pipeline.finish import describe_run, ended_run, finish_dataset
 from seqgen.pipeline.plan import Portion, ShardPlan, plan_shards
 from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.work import Made, ShardWorker, Work, make_in_process
@@ -78,7 +80,7 @@ def generate_dataset(
     chosen = portion.among(plan_shards(config))
     with one_thread():
         assets = gather_assets(config, say)
-    run = _Run(config, directory, Origin(config.content(), assets.digest), assets, began, say, report)
+    run = _Run(config, directory, Origin(config.content(), assets.digest), assets, describe_run(config, began, num_workers(config)), say, report)
     with _ours(directory, shared=portion.is_shared):
         if claim_folder(directory, run.origin, overwrite=overwrite) == "finished":
             return Outcome(0, True)
@@ -115,7 +117,7 @@ class _Run:
     directory: Path
     origin: Origin
     assets: Assets
-    began: datetime
+    told: dict[str, Any]  # what `describe_run` says of it
     say: Callable[[str], None]
     report: Callable[[Progress], None]
 
@@ -123,6 +125,7 @@ class _Run:
         """The chosen shards that are missing, then the rest of the data set if all its shards are there."""
         if not shared:
             sweep(self.directory)
+        self._note_itself()
         finished = finished_shards(self.directory, {plan.name: plan.ids for plan in chosen}, self.origin.identity)
         if finished:
             self.say(f"continuing: {len(finished)} of {len(chosen)} shards are there")
@@ -143,6 +146,13 @@ class _Run:
         if failed:
             raise ShardsFailed(_what_failed(failed))
         return Outcome(made, self._finish())
+
+    def _note_itself(self) -> None:
+        """Beside the runs before it; says what of this platform may change bytes."""
+        other = {difference for run in noted_runs(self.directory) for difference in differences(run, self.told)}
+        if other:
+            self.say(f"continuing on another platform, where bytes may come out differently: {'; '.join(sorted(other))}")
+        note_run(self.directory, self.told)
 
     def _made(self, plans: list[ShardPlan], *, foreground: bool) -> Iterator[tuple[Made, int]]:
         """Finished and failed shards as they come, each with the number of workers that had died by then."""
@@ -168,7 +178,7 @@ class _Run:
         recorded = recorded_shards(self.directory, {plan.name: plan.ids for plan in plans}, self.origin.identity)
         if len(recorded) < len(plans):
             return (self.directory / MANIFEST_NAME).exists()
-        run = told_of_run(self.began, num_workers(self.config))
+        run = ended_run(self.told, noted_runs(self.directory))
         finish_dataset(self.directory, self.config, self.origin, self.assets, [recorded[plan.name] for plan in plans], run)
         return True
 

@@ -1,0 +1,81 @@
+"""From a data set back to what it was made from: its config, its assets, and the machine that made it beside this one.
+
+    dataset.json, or where that is damaged index.parquet, or the claim of an unfinished one ──> config ──> assets ──> are they those it was made from?
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqgen.config import build
+from seqgen.dataset.claim import Origin, read_claim
+from seqgen.dataset.index import INDEX_NAME, read_origin
+from seqgen.dataset.manifest import MANIFEST_NAME, Manifest, read_manifest
+from seqgen.dataset.progress import PROGRESS_FOLDER
+from seqgen.dataset.provenance import describe_machine, differences
+from seqgen.errors import UserError
+from seqgen.pipeline.assets import Assets, gather_assets
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.process import one_thread
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A data set's config and assets, found to be those it was made from; its manifest, where that can be read; what of this platform may change bytes."""
+
+    config: GenerateConfig
+    origin: Origin
+    assets: Assets
+    manifest: Manifest | None
+    differences: tuple[str, ...]
+
+
+def reopen(directory: Path, say: Callable[[str], None]) -> Reopened:
+    """What the data set in a folder was made from. A UserError where nothing there says so, or where the assets here are others."""
+    manifest, told = _read(directory)
+    complaint = None
+    for name, origin in told.items():
+        try:
+            return _reopen(str(directory / name), origin, manifest, say)
+        except UserError as error:
+            complaint = complaint or error
+    raise complaint
+
+
+def _read(directory: Path) -> tuple[Manifest | None, dict[str, dict[str, Any]]]:
+    """The manifest, and what is said of the origin, by the file that says it; as far as they can be read."""
+    manifest, told, complaints = None, {}, []
+    for name, read in {MANIFEST_NAME: read_manifest, INDEX_NAME: read_origin, PROGRESS_FOLDER: read_claim}.items():
+        try:
+            found = read(directory)
+        except (UserError, OSError) as error:
+            complaints.append(error)
+            continue
+        if isinstance(found, Manifest):
+            manifest, found = found, {"config": found.config, "identity": found.identity}
+        if found not in told.values():
+            told[name] = found
+    if not told:
+        raise UserError(str(complaints[0]))
+    if manifest and manifest.parts:
+        raise UserError(f"{directory} is an index over {', '.join(part.path for part in manifest.parts)}; name one of these")
+    return manifest, told
+
+
+def _reopen(where: str, told: dict[str, Any], manifest: Manifest | None, say: Callable[[str], None]) -> Reopened:
+    config = build(GenerateConfig, told["config"], where=where)
+    with one_thread():
+        assets = gather_assets(config, say)
+    origin = Origin(config.content(), assets.digest)
+    if origin.identity != told["identity"]:
+        raise UserError(f"{where}: made from other assets than those here ({_other_assets(manifest, assets)}), or by another version of seqgen; bring those back")
+    other = differences(manifest.run, describe_machine(config.device)) if manifest else []
+    return Reopened(config, origin, assets, manifest, tuple(other))
+
+
+def _other_assets(manifest: Manifest | None, assets: Assets) -> str:
+    """Which assets have another hash than the manifest says."""
+    there = {(asset.kind, asset.sha256) for asset in manifest.assets} if manifest else set()
+    other = [f"{asset.kind} {asset.name}" for asset in assets.licences() if (asset.kind, asset.sha256) not in there]
+    return ", ".join(other) or "none that it names differs"
