@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from jaxtyping import Float, Float32
 from seqgen.camera import Camera, fit_weak_perspective, intrinsics_from_fov
 from seqgen.dataset.claim import Origin, claim_folder
 from seqgen.dataset.index import IndexRow, index_row, write_index
-from seqgen.dataset.manifest import Asset, build_manifest, describe_machine, write_manifest
+from seqgen.dataset.manifest import Asset, build_manifest, write_manifest
 from seqgen.dataset.meta import build_meta, sequence_key
 from seqgen.dataset.progress import clear_progress
+from seqgen.dataset.provenance import describe_machine
 from seqgen.dataset.sequence import HandSequence, Labels, is_hand, mask_bytes, normal_bytes
 from seqgen.dataset.shards import ShardRecord, write_shard
 from seqgen.geometry import matrix_from_axis_angle, rigid_matrix
@@ -22,6 +24,7 @@ from seqgen.skeleton import BONES, CANONICAL_FROM_MANO, PALM_M, PART_ARM, joint_
 Array = np.ndarray
 
 VIEWPOINTS = ("egocentric", "frontal", "top")
+SEED = 7
 PARTS_OF_BONES = tuple(1 if parent == 0 else CANONICAL_FROM_MANO[parent] + 1 for parent, _ in BONES)
 
 
@@ -37,8 +40,11 @@ def make_sequence(
     split: str = "train",
     pictures: Sequence[str] = (),
     labels: Sequence[str] = OPTIONAL_LABELS,
+    seed: int = SEED,
+    group: int | None = None,
 ) -> HandSequence:
-    """Sequence n, with the optional pictures and labels asked for."""
+    """Sequence n, with the optional pictures and labels asked for. Another seed shows, under its name, what is 100 sequences on for each step from SEED."""
+    name, n = n, n + 100 * (seed - SEED)
     joints_m = _fan(n, frames)
     camera = Camera("perspective", np.repeat(intrinsics_from_fov(0.6, size)[None], frames, 0), size)
     joints_px = camera.project(joints_m)
@@ -64,17 +70,18 @@ def make_sequence(
     )
     known = replace(known, **{name: None for name in OPTIONAL_LABELS if name not in labels})
     extra = {name: _PAINTERS[name](drawn) for name in pictures}
-    meta = make_meta(n, frames=frames, size=size, split=split)
-    return HandSequence(sequence_key(n), split, _colours(n, drawn.parts), drawn.depth_tenth_mm, drawn.parts, known, meta, **extra)
+    meta = make_meta(name, frames=frames, size=size, split=split, seed=seed, group=group)
+    return HandSequence(sequence_key(name), split, _colours(n, drawn.parts), drawn.depth_tenth_mm, drawn.parts, known, meta, **extra)
 
 
 def make_meta(n: int, **fields: Any) -> dict[str, Any]:
     """The meta of sequence n; its fractional numbers are whole for even n, which readers that guess types stumble over."""
-    fields = {"frames": 3, "size": (32, 24), "split": "train", **fields}
+    fields = {"frames": 3, "size": (32, 24), "split": "train", "seed": SEED, "group": None, **fields}
     return build_meta(
         index=n,
         split=fields["split"],
-        seed=7,
+        seed=fields["seed"],
+        group=fields["group"],
         frames=fields["frames"],
         fps=30.0,
         size=list(fields["size"]),
@@ -196,7 +203,7 @@ def _numbers(n: int, shape: tuple[int, ...]) -> Array:
 
 
 QUALITY = 90
-CONFIG = {"seed": 7, "sequences": 9, "clip": {"frames": 3, "size": [32, 24]}}
+CONFIG = {"seed": SEED, "sequences": 9, "clip": {"frames": 3, "size": [32, 24]}}
 ORIGIN = Origin(CONFIG, "of some assets")
 SHARDS = {"train-000000.tar": range(0, 4), "train-000001.tar": range(4, 7), "val-000000.tar": range(7, 9)}
 
@@ -206,23 +213,29 @@ def split_of(name: str) -> str:
     return name.split("-")[0]
 
 
-def write_rows(directory: Path, name: str, ids: Sequence[int], pictures: Sequence[str] = ()) -> tuple[ShardRecord, list[IndexRow]]:
-    """A shard of made-up sequences, and the rows of the index for it."""
+def write_rows(directory: Path, name: str, ids: Sequence[int], **options: Any) -> tuple[ShardRecord, list[IndexRow]]:
+    """A shard of made-up sequences (`make_sequence` takes the options), and the rows of the index for it."""
     rows: list[IndexRow] = []
-    sequences = (make_sequence(n, split=split_of(name), pictures=pictures) for n in ids)
+    sequences = (make_sequence(n, split=split_of(name), **options) for n in ids)
     record = write_shard(
         directory / "shards" / name, sequences, jpeg_quality=QUALITY, wrote=lambda sequence, sha256: rows.append(index_row(sequence.meta, name, sha256))
     )
     return record, rows
 
 
-def write_data_set(directory: Path, planned: Mapping[str, Sequence[int]] = SHARDS, pictures: Sequence[str] = ()) -> None:
-    """Sequences (nine in three shards of two splits, unless told) in a data set that is finished as the pipeline finishes one."""
-    claim_folder(directory, ORIGIN)
-    written = [write_rows(directory, name, ids, pictures) for name, ids in planned.items()]
+_machine = cache(describe_machine)  # asks git, at 20 ms
+ASSET = Asset("poses", "built-in", "CC0-1.0", "made up")
+
+
+def write_data_set(
+    directory: Path, planned: Mapping[str, Sequence[int]] = SHARDS, *, config: Mapping[str, Any] = CONFIG, assets: Sequence[Asset] = (ASSET,), **options: Any
+) -> None:
+    """Sequences (nine in three shards of two splits, unless told) in a data set that is finished as the pipeline finishes one; `make_sequence` takes the options."""
+    origin = replace(ORIGIN, config=dict(config))
+    claim_folder(directory, origin)
+    written = [write_rows(directory, name, ids, seed=config["seed"], **options) for name, ids in planned.items()]
     rows = [row for _, rows in written for row in rows]
-    index = write_index(directory, reversed(rows), ORIGIN.as_dict())
-    asset = Asset("poses", "built-in", "CC0-1.0", "made up")
-    about = {"assets": [asset], "left_out": {}, "shards": [record for record, _ in written], "rows": rows, "index": index, "run": describe_machine()}
-    write_manifest(directory, build_manifest(CONFIG, ORIGIN.identity, seed=7, frames=3, **about))
+    index = write_index(directory, reversed(rows), origin.as_dict())
+    about = {"assets": assets, "left_out": {}, "shards": [record for record, _ in written], "rows": rows, "index": index, "run": _machine()}
+    write_manifest(directory, build_manifest(origin.config, origin.identity, seed=config["seed"], frames=options.get("frames", 3), **about))
     clear_progress(directory)

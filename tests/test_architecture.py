@@ -24,7 +24,7 @@ HOMES = {
     "smplx": {"hand/smplx_export.py"},
     "anny": {"hand/build_open_hand.py"},
     "av": {"prediction/video.py"},
-    "argparse": {"cli/__init__.py", "cli/generating.py", "cli/learning.py", "hand/build_open_hand.py", "prediction/build_localiser.py", "estimators/build_centre.py"},
+    "argparse": {"cli/__init__.py", "cli/generating.py", "cli/learning.py", "cli/keeping.py", "hand/build_open_hand.py", "prediction/build_localiser.py", "estimators/build_centre.py"},
 }
 LIGHT_START = ("ray", "pyarrow", "sklearn", "trimesh", "matplotlib", "pyrender", "warp", "smplx", "av", "tensorboard")  # imported where used
 # Rooms, each with those it may import besides the stones. A room may always import itself.

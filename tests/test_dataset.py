@@ -525,6 +525,7 @@ def test_the_manifest_says_what_the_data_set_is(data_set: Path) -> None:
     assert manifest.conventions["joints"] == list(JOINT_NAMES)
     assert [shard.sha256 for shard in manifest.shards] == [hashlib.sha256((data_set / "shards" / name).read_bytes()).hexdigest() for name in SHARDS]
     assert manifest.assets == (Asset("poses", "built-in", "CC0-1.0", "made up"),) and manifest.run["versions"]["numpy"] == np.__version__
+    assert not manifest.sharing["may_be_shared"] and "4 of 9 clips" in manifest.sharing["because"][-1]  # the clips of even number show a picture for research only
 
 
 def test_the_conventions_say_what_is_applied() -> None:

@@ -31,6 +31,7 @@ def test_a_run_is_whole(reference: Path) -> None:
     manifest = json.loads((reference / "dataset.json").read_text())
     assert manifest["config"]["poses"]["rows"] == 1500 and "workers" not in manifest["config"]
     assert {asset["licence"] for asset in manifest["assets"]} == {"CC0-1.0", "CC-BY-2.0"}
+    assert manifest["sharing"]["may_be_shared"] and len(manifest["sharing"]["attribution"]) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])

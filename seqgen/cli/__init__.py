@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from seqgen.cli import generating, learning
+from seqgen.cli import generating, keeping, learning
 from seqgen.cli.stopping import Stopped, stoppable
 from seqgen.config import shipped_configs
 from seqgen.errors import UserError
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     generating.add_commands(commands)
     learning.add_commands(commands)
+    keeping.add_commands(commands)
 
     commands.add_parser("doctor", help="what works on this machine").set_defaults(function=doctor_command)
 

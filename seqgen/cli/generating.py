@@ -157,11 +157,10 @@ def write_preview(dataset_dir: Path, out: Path, chosen: list[str | int]) -> None
 
 
 def _chosen(dataset: "Dataset", name: str | int) -> "HandSequence":
-    """A sequence by its number or its key of eight digits."""
-    try:
-        return dataset[f"{int(name):08d}"]
-    except (ValueError, KeyError, IndexError):
-        raise UserError(f"{dataset.directory}: has no sequence {name}; it holds {len(dataset)}, numbered from 0") from None
+    """A sequence by its number in the index, as such or in eight digits."""
+    if not str(name).isdecimal() or int(name) >= len(dataset):
+        raise UserError(f"{dataset.directory}: has no sequence {name}; it holds {len(dataset)}, numbered from 0")
+    return dataset[int(name)]
 
 
 def bank_command(known: argparse.Namespace) -> int:

@@ -4,14 +4,17 @@
     for sequence in dataset: ...                # `HandSequence`s by rising index, read straight through
     dataset[0], dataset["00000042"]             # by position and by key, one read each
     dataset.manifest, dataset.rows              # what `dataset.json` and `index.parquet` say
+    dataset.shard_path(dataset.rows[0])         # where a sequence lies
+
+An index over several data sets (`seqgen.dataset.merge`) is opened and read like one. There a sequence has the key that it has in its part, so a key may be there twice.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from seqgen.dataset.index import IndexRow, read_index
-from seqgen.dataset.manifest import SHARD_FOLDER, Manifest, read_manifest
+from seqgen.dataset.index import INDEX_NAME, IndexRow, read_index
+from seqgen.dataset.manifest import SHARD_FOLDER, SHARD_NAME, Manifest, part_folders, read_manifest
 from seqgen.dataset.sequence import HandSequence, Labels
 from seqgen.dataset.shards import Span, read_shard, read_span, shard_spans
 from seqgen.errors import UserError
@@ -20,46 +23,69 @@ __all__ = ["Dataset", "HandSequence", "Labels", "open_dataset"]
 
 
 class Dataset:
-    """The sequences of a data set (or of one split) in index order. Holds no open files, so it can be sent to other processes."""
+    """The sequences of a data set (or of one split) in index order. Holds no open files, so it can be sent to other processes.
+
+    `folders`: those with the shards, by the `part` of a row: `directory` alone, but for an index over several data sets.
+    """
 
     def __init__(self, directory: Path, manifest: Manifest, rows: list[IndexRow]) -> None:
         self.directory = directory
         self.manifest = manifest
         self.rows = rows
+        self.folders = part_folders(directory, manifest)
+        self._paths = {place: self._path(*place) for place in {(row.part, row.shard) for row in rows}}
         self._positions = {row.key: position for position, row in enumerate(rows)}
-        self._spans: dict[str, dict[str, Span]] = {}  # by shard, filled when one is first asked for
+        self._spans: dict[Path, dict[str, Span]] = {}  # by shard, filled when one is first asked for
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[HandSequence]:
-        last = {row.shard: row.key for row in self.rows}
-        readers: dict[str, Iterator[HandSequence]] = {}  # a shard may go on where others of other splits end: open from its first row to its last
+        last = {self.shard_path(row): row.id for row in self.rows}
+        readers: dict[Path, Iterator[HandSequence]] = {}  # a shard may go on where others of other splits end: open from its first row to its last
         with ExitStack() as opened:
             for row in self.rows:
-                if row.shard not in readers:
-                    readers[row.shard] = opened.enter_context(closing(read_shard(self._path(row.shard))))
-                sequence = next(readers[row.shard], None)
+                path = self.shard_path(row)
+                if path not in readers:
+                    readers[path] = opened.enter_context(closing(read_shard(path)))
+                sequence = next(readers[path], None)
                 if sequence is None or sequence.key != row.key:
-                    raise self._disagreement(row.shard)
+                    raise _disagreement(path)
                 yield sequence
-                if row.key == last[row.shard] and next(readers[row.shard], None) is not None:
-                    raise self._disagreement(row.shard)
+                if row.id == last[path] and next(readers[path], None) is not None:
+                    raise _disagreement(path)
 
     def __getitem__(self, item: int | str) -> HandSequence:
-        """The sequence at a position (from the end if negative) or of a key."""
-        row = self.rows[self._positions[item] if isinstance(item, str) else item]
-        if row.shard not in self._spans:
-            self._spans[row.shard] = shard_spans(self._path(row.shard))
-        if row.key not in self._spans[row.shard]:
-            raise self._disagreement(row.shard)
-        return read_span(self._path(row.shard), self._spans[row.shard][row.key])
+        """The sequence at a position (from the end if negative) or of a key; a UserError for a key that several parts have."""
+        row = self.rows[self._position(item) if isinstance(item, str) else item]
+        path = self.shard_path(row)
+        if path not in self._spans:
+            self._spans[path] = shard_spans(path)
+        if row.key not in self._spans[path]:
+            raise _disagreement(path)
+        return read_span(path, self._spans[path][row.key])
 
-    def _disagreement(self, shard: str) -> UserError:
-        return UserError(f"{self._path(shard)} does not hold the sequences that the index lists for it; fetch or generate the data set again")
+    def shard_path(self, row: IndexRow) -> Path:
+        """The shard in which the sequence of one of `rows` lies."""
+        return self._paths[row.part, row.shard]
 
-    def _path(self, shard: str) -> Path:
-        return self.directory / SHARD_FOLDER / shard
+    def _position(self, key: str) -> int:
+        position = self._positions[key]
+        if len(self._positions) < len(self.rows):
+            places = [place for place, row in enumerate(self.rows) if row.key == key]
+            if len(places) > 1:
+                raise UserError(f"{self.directory}: several of its parts have a sequence {key}; take it by its position: {', '.join(map(str, places))}")
+        return position
+
+    def _path(self, part: int, shard: str) -> Path:
+        """Where a shard lies; an index from outside must not lead out of the folders."""
+        if not 0 <= part < len(self.folders) or not SHARD_NAME.fullmatch(shard):
+            raise UserError(f"{self.directory / INDEX_NAME} names a shard {shard!r} in part {part}, which seqgen would not; fetch or generate it again")
+        return self.folders[part] / SHARD_FOLDER / shard
+
+
+def _disagreement(path: Path) -> UserError:
+    return UserError(f"{path} does not hold the sequences that the index lists for it; fetch or generate the data set again")
 
 
 def open_dataset(directory: str | Path, split: str | None = None) -> Dataset:

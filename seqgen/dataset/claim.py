@@ -113,6 +113,8 @@ def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
     finished = (directory / MANIFEST_NAME).exists()
     if owner["identity"] == origin.identity:
         return _finished(directory) if finished else "unfinished"
+    if finished and read_manifest(directory).parts:
+        raise UserError(f"{directory} is an index over several data sets; choose another --out")
     if not _is_smaller(owner, origin):
         raise UserError(f"{directory} holds a data set of another config ({_difference(owner['config'], origin.config)}); choose another --out, or give --overwrite")
     if finished:

@@ -4,6 +4,8 @@ A member costs its decoding: of a frame of 112 px, rgb takes 0.08 ms, parts 0.05
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from jaxtyping import Float32
 from seqgen.dataset import Dataset
 from seqgen.dataset.clip import LabelledClip, PictureKind
 from seqgen.dataset.encoding import decode_labels, decode_meta, decode_pictures
-from seqgen.dataset.manifest import SHARD_FOLDER
+from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.sequence import is_hand
 from seqgen.dataset.shards import first_members, read_members, shard_spans
 from seqgen.errors import UserError
@@ -29,7 +31,9 @@ FLESH = 0.07  # of the longer edge of the joints' box: what a hand's box has bey
 
 class DatasetClips:
     """A `ClipSource` over a data set, or over the split of it that was opened. Holds no open files and only names and places, so it is cheap to send
-    to other processes: the places of all clips are looked up before, once, not in each of them."""
+    to other processes: the places of all clips are looked up before, once, not in each of them.
+
+    Its names are the keys of the sequences; over an index of several data sets, whose keys may be alike, the ids in the index as keys."""
 
     def __init__(self, dataset: Dataset, *, pictures: Sequence[PictureKind] = ("rgb", "mask")) -> None:
         """`pictures`: what to read of each frame, colours or one kind of depth at least. UserError when the data set has no such files."""
@@ -39,17 +43,18 @@ class DatasetClips:
         self.directory = dataset.directory
         self.pictures = tuple(dict.fromkeys(pictures))
         self._keys = [row.key for row in dataset.rows]
-        self._shards = [row.shard for row in dataset.rows]
+        self._names = [sequence_key(row.id) for row in dataset.rows] if dataset.manifest.parts else self._keys
+        self._shards = [dataset.shard_path(row) for row in dataset.rows]
         self._frames = dataset.manifest.counts["frames"] // dataset.manifest.counts["sequences"]
-        self._spans: dict[str, dict[str, tuple[int, int]]] = {}  # by shard, filled when one is first asked for
+        self._spans: dict[Path, dict[str, tuple[int, int]]] = {}  # by shard, filled when one is first asked for
         self._check_members()
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def key(self, position: int) -> str:
-        """The sequence's key in its data set."""
-        return self._keys[position]
+        """The name of the clip, which no other has."""
+        return self._names[position]
 
     def num_frames(self, position: int) -> int:
         """All clips of a data set are of one length."""
@@ -57,18 +62,17 @@ class DatasetClips:
 
     def read(self, position: int, frames: Sequence[int] | None = None) -> LabelledClip:
         """The clip, whole or the frames asked for in their order."""
-        key, shard = self._keys[position], self._shards[position]
+        key, path = self._keys[position], self._shards[position]
         frames = range(self._frames) if frames is None else frames
         if any(not 0 <= frame < self._frames for frame in frames):
             raise ValueError(f"clip {key} has frames 0 to {self._frames - 1}, not {list(frames)}")
-        path = self.directory / SHARD_FOLDER / shard
         wanted = {f"{frame:03d}.{MEMBERS[picture]}" for frame in frames for picture in self.pictures}
-        span = self._spans_of(shard).get(key)
+        span = self._spans_of(path).get(key)
         if span is None:
             raise UserError(f"{path} does not hold the sequences that the index lists for it; fetch or generate the data set again")
         members = read_members(path, span, wanted | {"labels.npz", "meta.json"})
         try:
-            return self._decode(key, members, frames)
+            return replace(self._decode(key, members, frames), key=self._names[position])
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
@@ -101,21 +105,21 @@ class DatasetClips:
         """One data set has one set of members, so its first clip tells."""
         if not self._keys:
             return
-        there = {name.partition(".")[2] for name in first_members(self.directory / SHARD_FOLDER / self._shards[0])}
+        there = {name.partition(".")[2] for name in first_members(self._shards[0])}
         for picture in self.pictures:
             if MEMBERS[picture] not in there:
                 missing = f"{self.directory}: a data set without {NAMES[picture]}: its shards hold no .{MEMBERS[picture]} files"
                 raise UserError(f"{missing}; {REMEDIES.get(picture, 'give one as `seqgen generate` writes it')}")
 
-    def _spans_of(self, shard: str) -> dict[str, tuple[int, int]]:
-        if shard not in self._spans:
-            self._spans[shard] = shard_spans(self.directory / SHARD_FOLDER / shard)
-        return self._spans[shard]
+    def _spans_of(self, path: Path) -> dict[str, tuple[int, int]]:
+        if path not in self._spans:
+            self._spans[path] = shard_spans(path)
+        return self._spans[path]
 
     def locate(self) -> None:
         """Looks up the places of all clips."""
-        for shard in dict.fromkeys(self._shards):
-            self._spans_of(shard)
+        for path in dict.fromkeys(self._shards):
+            self._spans_of(path)
 
     def __getstate__(self) -> dict[str, Any]:
         self.locate()

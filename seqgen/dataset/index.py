@@ -2,7 +2,7 @@
 
     id       int64     index of the sequence           key       string    its name in the shard
     shard    string    file under shards/              split     string
-    part     int64     0; in an index over several data sets, in which of them (`parts` of dataset.json) the shard lies
+    part     int64     0; in an index over several data sets, in which of them the shard lies: see below
     group    int64     the first of the clips that show one motion at one time from several cameras; -1 in a data set of one camera a motion
     view     int64     which of those cameras
     viewpoint, hand, side, skin, arm, background, occluder, camera, camera_model, sensor, depth_sensor     strings, as in meta.json
@@ -10,6 +10,13 @@
     speed    float64   mean joint step, mm a frame
     pose_licence, hand_licence, photo_licence           strings; shareable bool: they and those of skin and occluder allow passing the pictures on
     sha256             string, of the sequence's bytes in its shard, from its first header to the end of its last member
+
+A row's shard is the file shards/<shard>. Where `parts` of dataset.json is not empty it is <path>/shards/<shard>, with the path of parts[part] as seen from this folder; the
+same key may then be in several parts, and the id alone tells sequences apart:
+
+    parts = json.load(open("merged/dataset.json"))["parts"]
+    index = pandas.read_parquet("merged/index.parquet")
+    files = [os.path.join("merged", parts[part]["path"], "shards", shard) for part, shard in zip(index["part"], index["shard"])]
 
 The file's own metadata hold, under `seqgen`, what the data set was made from: a data set whose dataset.json is lost can be made whole from it.
 """
@@ -20,6 +27,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqgen.dataset.licences import OPEN_LICENCES
 from seqgen.errors import UserError
 from seqgen.files import file_digest, written_aside
 
@@ -29,8 +37,6 @@ if TYPE_CHECKING:
 INDEX_NAME = "index.parquet"
 ORIGIN_KEY = "seqgen"  # in the file's metadata
 NO_GROUP = -1  # not null: readers that know no null integers would make floats of the column
-# Licences under which what was made with an asset may be passed on. A licence that is not here counts as one that forbids it.
-OPEN_LICENCES = frozenset({"none", "public-domain", "CC0-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "MIT", "BSD-3-Clause", "Apache-2.0"})
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def read_origin(directory: Path) -> dict[str, Any]:
     path = directory / INDEX_NAME
     try:
         return json.loads(_read_table(path).schema.metadata[ORIGIN_KEY.encode()])
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
 
 

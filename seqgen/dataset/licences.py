@@ -73,14 +73,16 @@ def terms_of(licence: str) -> str:
 def verdict(assets: Sequence[Asset], shareable: Sequence[bool] = ()) -> dict[str, Any]:
     """Whether a data set made with these assets may be passed on: {"may_be_shared": bool, "because": sentences, "attribution": whom to name, of what}.
 
-    `shareable`: that column of the index. Where some clips show nothing that forbids it, the verdict says so; the data set as a whole may still not be passed on.
+    `shareable`: that column of the index. Where only some clips show what forbids it, the verdict says so; the data set as a whole may still not be passed on.
     """
     shown = [asset for asset in assets if asset.kind not in TOOLS]
     closed = [asset for asset in shown if asset.licence not in OPEN_LICENCES]
-    because = [_reason(alike) for alike in _groups(closed)] if closed else _conditions(shown)
-    if closed and any(shareable):
-        because.append(f"{sum(shareable):,} of {len(shareable):,} clips show none of this and may be passed on by themselves: `shareable` in index.parquet says which")
-    return {"may_be_shared": not closed, "because": because, "attribution": [_attribution(asset) for asset in shown if asset.licence in CONDITIONS]}
+    allowed, because = not closed and all(shareable), [_reason(alike) for alike in _groups(closed)]
+    if not allowed and any(shareable):
+        because.append(f"{sum(shareable):,} of {len(shareable):,} clips show nothing that forbids it and may be passed on by themselves: `shareable` in index.parquet says which")
+    elif not allowed and not closed:
+        because.append("no clip has `shareable` in index.parquet: each shows something whose licence forbids it")
+    return {"may_be_shared": allowed, "because": _conditions(shown) if allowed else because, "attribution": [_attribution(asset) for asset in shown if asset.licence in CONDITIONS]}
 
 
 def changed_assets(theirs: Sequence[Asset], ours: Sequence[Asset]) -> list[str]:

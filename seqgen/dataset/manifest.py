@@ -1,12 +1,13 @@
 """`dataset.json`: what a data set is and is made of. Written last, so its presence says that the data set is whole.
 
     format          "seqgen"                   schema_version   3
-    config          what it was made with      config_hash      sha256 of it, in canonical JSON      seed
+    config          what it was made with      config_hash      sha256 of it, in canonical JSON      seed      null where the parts have several
     identity        sha256 of config, assets and all else that decides the bytes: a run continues only what has its own
     counts          {sequences, frames, splits: {train: ...}}
     shares          of the frames in which a part of the hand is outside the picture; of the clips with left hands, an arm, an occluder
     conventions     `seqgen.dataset.conventions`
-    assets          [{kind, name, licence, source}]
+    assets          [{kind, name, licence, source, sha256, terms}]: see `seqgen.dataset.licences.Asset` for what is hashed
+    sharing         {may_be_shared, because: [sentences], attribution: [whom to name]}: whether the licences allow to pass the data set on
     left_out        {label array: licence that forbids to store it}
     shards          [{name, split, sequences, bytes, sha256}]
     index           {bytes, sha256} of index.parquet
@@ -18,19 +19,17 @@
 import hashlib
 import json
 import os
-import platform
 import re
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 from seqgen.config import config_digest
 from seqgen.dataset.conventions import conventions
 from seqgen.dataset.index import INDEX_NAME, IndexRecord, IndexRow
+from seqgen.dataset.licences import Asset, verdict
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
 from seqgen.files import json_text, write_text
@@ -42,16 +41,6 @@ FORMAT = "seqgen"
 SCHEMA_VERSION = 3
 SHARD_NAME = re.compile(r"(train|val|test)-\d{6,}\.tar")  # a manifest from outside must not lead out of its folder
 Record = TypeVar("Record")
-
-
-@dataclass(frozen=True)
-class Asset:
-    """Something of others that the pictures show or follow: a pose bank, a hand model, photos. `source`: where it is from (an address or a package)."""
-
-    kind: str
-    name: str
-    licence: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -70,11 +59,12 @@ class Manifest:
     config: dict[str, Any]
     config_hash: str
     identity: str
-    seed: int
+    seed: int | None
     counts: dict[str, Any]
     shares: dict[str, float]
     conventions: dict[str, Any]
     assets: tuple[Asset, ...]
+    sharing: dict[str, Any]
     left_out: dict[str, str]
     shards: tuple[ShardRecord, ...]
     index: IndexRecord
@@ -86,7 +76,7 @@ def build_manifest(
     config: dict[str, Any],
     identity: str,
     *,
-    seed: int,
+    seed: int | None,
     frames: int,
     assets: Sequence[Asset],
     left_out: dict[str, str],
@@ -107,6 +97,7 @@ def build_manifest(
         shares=_shares(rows, frames),
         conventions=conventions(),
         assets=tuple(assets),
+        sharing=verdict(assets, [row.shareable for row in rows]),
         left_out=left_out,
         shards=tuple(shards),
         index=index,
@@ -122,21 +113,26 @@ def _shares(rows: Sequence[IndexRow], frames: int) -> dict[str, float]:
     return {"frames_partly_outside": outside, **{name: sum(having) / len(rows) for name, having in of_clips.items()}}
 
 
-def describe_machine() -> dict[str, Any]:
-    """Machine and versions for the `run` block, without names of hosts or people."""
-    versions = {"python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
-    for name in ("seqgen", "numpy", "pillow", "pyarrow", "torch", "warp-lang", "ray"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"machine": {"system": platform.system(), "architecture": platform.machine(), "cores": os.cpu_count()}, "versions": versions}
-
-
 def missing_files(directory: Path, manifest: Manifest) -> list[Path]:
     """The index and shards that are not there, or not with their recorded size."""
     sizes = {directory / INDEX_NAME: manifest.index.bytes, **{directory / SHARD_FOLDER / shard.name: shard.bytes for shard in manifest.shards}}
     return [path for path, size in sizes.items() if not path.is_file() or path.stat().st_size != size]
+
+
+def part_folders(directory: Path, manifest: Manifest) -> tuple[Path, ...]:
+    """The folders with the shards, by the `part` of an index row: the data set's own, or those of its parts. A UserError where a part is gone or is another by now."""
+    return tuple(_part_folder(directory, part) for part in manifest.parts) or (directory,)
+
+
+def _part_folder(directory: Path, part: Part) -> Path:
+    folder = directory / part.path
+    if not os.path.isfile(folder / MANIFEST_NAME):
+        again = f"`seqgen export --merge ... --out {directory}` with all its parts where they are now"
+        raise UserError(f"{directory}: its part {folder} is not there, or not finished; put it back, or run {again}")
+    theirs = read_manifest(folder)
+    if theirs.identity != part.identity or theirs.parts:
+        raise UserError(f"{directory}: its part {folder} is not the data set that was merged: grown or made anew; remove {directory} and merge them again")
+    return folder
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
@@ -183,7 +179,9 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
     """The record of a file of our schema version."""
     try:
         values = {field.name: content[field.name] for field in fields(Manifest)}
-        for name, kind in {"config": dict, "config_hash": str, "identity": str, "seed": int, "counts": dict, "shares": dict, "left_out": dict, "run": dict}.items():
+        kinds = {**dict.fromkeys(("config", "counts", "shares", "sharing", "left_out", "run"), dict), "config_hash": str, "identity": str}
+        kinds["seed"] = int | None if content["parts"] else int
+        for name, kind in kinds.items():
             if not isinstance(values[name], kind):
                 raise TypeError(f"{name} is {values[name]!r}")
         records = {name: tuple(_record(kind, entry) for entry in content[name]) for name, kind in {"assets": Asset, "shards": ShardRecord, "parts": Part}.items()}

@@ -52,6 +52,13 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
     return {"machine": machine, "versions": _versions(), "revision": git_revision(PACKAGE)}
 
 
+def platform_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `run` block says beside its times, by which runs on like platforms are told: without the copies of BLAS, which are those that were loaded by then."""
+    machine = _table(run, "machine")
+    features = {name: value for name, value in _table(machine, "features").items() if name != "blas"}
+    return {"machine": {**machine, "features": features}, "versions": run.get("versions"), "revision": run.get("revision")}
+
+
 def read_cpuinfo(text: str) -> dict[str, Any]:
     """Name, maker and flags of the first processor in the text of /proc/cpuinfo."""
     pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())

@@ -45,7 +45,7 @@ def gather_lessons(datasets: Iterable[Dataset], rng: np.random.Generator, *, loo
 
 def depth_kinds(dataset: Dataset) -> tuple[PictureKind, ...]:
     """The kinds of depth that a data set has."""
-    return ("depth",) if dataset.manifest.config["sensor"]["depth"] == "none" else ("depth", "depth_sensor")
+    return ("depth",) if all(row.depth_sensor == "none" for row in dataset.rows) else ("depth", "depth_sensor")
 
 
 def depth_clips(dataset: Dataset) -> Iterator[LabelledClip]:

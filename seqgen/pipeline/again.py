@@ -1,19 +1,21 @@
 """Clips of a stored data set made again, and compared with what is stored: byte for byte on a like platform."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seqgen.dataset.encoding import encode_sequence
-from seqgen.dataset.index import IndexRow
 from seqgen.dataset.manifest import SHARD_FOLDER
 from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.shards import read_members, sample_bytes, shard_spans
+from seqgen.dataset.verify import Fault
 from seqgen.errors import UserError
 from seqgen.files import written_aside
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import Sources, generate_sequence
+from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
+from seqgen.pipeline.origin import Reopened
+from seqgen.pipeline.plan import plan_shards
 from seqgen.pipeline.process import one_thread
 
 
@@ -41,17 +43,20 @@ def parse_id(text: str, sequences: int) -> int:
     return int(text)
 
 
-def other_members(remade: Remade, directory: Path, rows: Sequence[IndexRow]) -> list[str] | None:
-    """The members that differ from the stored clip's; none where the bytes are the same, None where nothing stored can be compared with.
+def shard_of(index: int, config: GenerateConfig) -> str:
+    """The shard that clip `index` lies in."""
+    return next(plan.name for plan in plan_shards(config) if index in plan.ids)
 
-    `rows`: those of the index, as far as it can be read.
-    """
-    row = next((row for row in rows if row.key == remade.key), None)
-    if row is None:
+
+def other_members(remade: Remade, shard: Path) -> list[str] | None:
+    """The members that differ from those stored in a shard; none where the bytes are the same, None where the clip is not there or cannot be read."""
+    try:
+        span = shard_spans(shard).get(remade.key)
+        stored = read_members(shard, span, remade.members) if span else None
+    except UserError:
         return None
-    stored = _stored_members(directory / SHARD_FOLDER / row.shard, remade)
     if stored is None:
-        return [] if row.sha256 == remade.sha256 else ["hash in index.parquet"]
+        return None
     return [name for name, data in remade.members.items() if stored.get(name) != data]
 
 
@@ -62,10 +67,14 @@ def write_members(remade: Remade, folder: Path) -> None:
             aside.write_bytes(data)
 
 
-def _stored_members(shard: Path, remade: Remade) -> dict[str, bytes] | None:
-    """The stored clip's members, or None where its shard is lost or cannot be read that far."""
-    try:
-        span = shard_spans(shard).get(remade.key)
-        return read_members(shard, span, remade.members) if span else None
-    except UserError:
-        return None
+def remade_faults(directory: Path, reopened: Reopened, ids: Sequence[int], report: Callable[[int], None]) -> list[Fault]:
+    """What comes out otherwise when these clips are made again. `report` is told how many are done."""
+    sources, faults = open_sources(reopened.assets, reopened.config), []
+    shards = {index: plan.name for plan in plan_shards(reopened.config) for index in plan.ids}
+    for done, index in enumerate(ids, 1):
+        remade = remake(index, sources, reopened.config)
+        other = other_members(remade, directory / SHARD_FOLDER / shards[index])
+        if other:  # a clip that cannot be read is a fault that was found before
+            faults.append(Fault(shards[index], remade.key, f"made again it differs in {', '.join(other[:3])}{f' and {len(other) - 3} more' if other[3:] else ''}"))
+        report(done)
+    return faults

@@ -4,16 +4,15 @@ Plain arrays and small records, so that Ray can share them between the workers o
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from seqgen.config import config_digest
-from seqgen.dataset.manifest import Asset
-from seqgen.files import arrays_digest, cache_folder
+from seqgen.dataset.licences import Asset, asset_of
+from seqgen.files import arrays_digest, cache_folder, file_digest
 from seqgen.hand import load_hand
 from seqgen.hand.fit import load_encoder, read_encoder
 from seqgen.hand.model import HandModel
@@ -28,6 +27,7 @@ from seqgen.splits import SplitName
 
 Array = np.ndarray
 OWN, UNSTATED = "CC0-1.0", "not stated"  # licences of what seqgen draws itself, and of what the user's folders hold
+USERS = "the user's folder"
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +41,11 @@ class PoseSource:
 
 @dataclass(frozen=True)
 class Assets:
-    """See the head of this file. `encoder`: the state of a PoseEncoder. `digest`: a hash of all of it, of the user's files by name and size."""
+    """See the head of this file. `encoder`: the state of a PoseEncoder, `encoder_file` the user's if it is theirs.
+
+    `digests`: kind of asset to the hash by which a run knows it again: of arrays, and of the user's files by split, name and size. `file_hashes`: sha256 of the content of
+    the user's skins and meshes, by their place.
+    """
 
     poses: dict[SplitName, PoseSource]
     hand: HandModel
@@ -50,23 +54,48 @@ class Assets:
     skins: dict[SplitName, list[SkinRef]]
     meshes: list[MeshRef]
     store_flow: bool
-    digest: str
+    encoder_file: str | None
+    digests: dict[str, str]
+    file_hashes: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """A hash of all of it."""
+        return config_digest(self.digests)
 
     def num_bytes(self) -> int:
         """Roughly what the workers of a node share."""
         return sum(source.bank.joints_m.nbytes * 2 + source.graph.neighbours.nbytes + source.graph.parents.nbytes + source.graph.costs.nbytes for source in self.poses.values())
 
     def licences(self) -> list[Asset]:
-        """What the data set shows or follows, with licences, for its manifest."""
-        bank = next(iter(self.poses.values())).bank
-        photos = Counter((photo.licence, photo.source) for photo in {photo for chosen in self.photos.values() for photo in chosen})
+        """What the data set shows, follows or was made with, with licences and hashes, for its manifest; the poses come first."""
+        bank, skins = next(iter(self.poses.values())).bank, {skin for chosen in self.skins.values() for skin in chosen}
         return [
-            Asset("poses", bank.name, bank.licence, bank.name),
-            Asset("hand", self.hand.name, self.hand.licence, self.hand.provenance),
-            *(Asset("skin", skin.name, UNSTATED, "the user's folder") for skin in sorted({skin for chosen in self.skins.values() for skin in chosen}, key=lambda skin: skin.name)),
-            *(Asset("occluder", mesh.name, UNSTATED, "the user's folder") for mesh in self.meshes),
-            *(Asset("background", f"{count} picture{'s' * (count > 1)}", licence, source) for (licence, source), count in sorted(photos.items())),
+            asset_of("poses", bank.name, bank.licence, bank.name, self.digests["poses"]),
+            asset_of("hand", self.hand.name, self.hand.licence, self.hand.provenance, self.digests["hand"]),
+            self._encoder(bank),
+            *(asset_of("skin", skin.name, UNSTATED, USERS, self.file_hashes[skin.place]) for skin in sorted(skins, key=lambda skin: skin.name)),
+            *(asset_of("occluder", mesh.name, UNSTATED, USERS, self.file_hashes[mesh.path]) for mesh in self.meshes),
+            *_photo_assets({photo for chosen in self.photos.values() for photo in chosen}),
         ]
+
+    def _encoder(self, bank: PoseBank) -> Asset:
+        """The encoder: the user's, the shipped one (see `load_encoder`), or one trained on this hand and these poses."""
+        if self.encoder_file is not None:
+            name, licence, source = Path(self.encoder_file).name, UNSTATED, "the user's file"
+        elif (self.hand.name, bank.name) == ("open", "built-in"):
+            name, licence, source = "built-in", OWN, "comes with seqgen"
+        else:
+            name, licence, source = "trained", "as the hand and the poses", f"trained by seqgen on the {self.hand.name} hand and {bank.name}"
+        return asset_of("encoder", name, licence, source, self.digests["encoder"])
+
+
+def _photo_assets(photos: Iterable[PhotoRef]) -> list[Asset]:
+    """Photos of one licence and source are one asset: a folder may hold thousands."""
+    groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for photo in sorted(photos, key=lambda photo: photo.name):
+        groups.setdefault((photo.licence, photo.source), []).append((photo.name, photo.bytes))
+    return [asset_of("background", f"{len(files)} picture{'s' * (len(files) > 1)}", *of, config_digest({"files": files})) for of, files in sorted(groups.items())]
 
 
 def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info) -> Assets:
@@ -87,16 +116,19 @@ def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info)
     encoder = read_encoder(Path(chosen)) if chosen else load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder(), say=say)
     state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source
-    return Assets(poses, hand, state, photos, skins, meshes, store_flow, _digest(bank, hand, state, photos, skins, meshes))
+    files = {place: file_digest(Path(place)) for place in [*(skin.place for split in skins.values() for skin in split), *(mesh.path for mesh in meshes)]}
+    return Assets(poses, hand, state, photos, skins, meshes, store_flow, chosen, _digests(bank, hand, state, photos, skins, meshes), files)
 
 
-def _digest(
+def _digests(
     bank: PoseBank, hand: HandModel, encoder: dict[str, Array], photos: dict[SplitName, list[PhotoRef]], skins: dict[SplitName, list[SkinRef]], meshes: list[MeshRef]
-) -> str:
+) -> dict[str, str]:
+    """See `Assets.digests`."""
     files = {
-        "photos": {split: [(photo.name, photo.bytes) for photo in chosen] for split, chosen in photos.items()},
-        "skins": {split: [(skin.name, skin.bytes) for skin in chosen] for split, chosen in skins.items()},
-        "meshes": [(mesh.name, Path(mesh.path).stat().st_size) for mesh in meshes],
+        "background": {split: [(photo.name, photo.bytes) for photo in chosen] for split, chosen in photos.items()},
+        "skin": {split: [(skin.name, skin.bytes) for skin in chosen] for split, chosen in skins.items()},
+        "occluder": {"all": [(mesh.name, Path(mesh.path).stat().st_size) for mesh in meshes]},
     }
     arrays = [value for value in (getattr(hand, field.name) for field in fields(hand)) if isinstance(value, np.ndarray)]
-    return config_digest({"bank": bank.digest, "hand": arrays_digest(*arrays), "encoder": arrays_digest(*encoder.values()), **files})
+    hashes = {"poses": bank.digest, "hand": arrays_digest(*arrays), "encoder": arrays_digest(*encoder.values())}
+    return hashes | {kind: config_digest(listed) for kind, listed in files.items()}

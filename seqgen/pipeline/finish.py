@@ -10,7 +10,7 @@ from seqgen.dataset.claim import Origin
 from seqgen.dataset.index import write_index
 from seqgen.dataset.manifest import build_manifest, write_manifest
 from seqgen.dataset.progress import FinishedShard, clear_progress
-from seqgen.dataset.provenance import describe_machine
+from seqgen.dataset.provenance import describe_machine, platform_of
 from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
 
@@ -43,15 +43,11 @@ def describe_run(config: GenerateConfig, began: datetime, workers: int) -> dict[
 
 def ended_run(run: Mapping[str, Any], noted: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The `run` block of a data set that this run ends: with `earlier`, those of the noted ones that were on other platforms, one for each."""
-    platform, alike, others = _platform(run), [run], {}
+    alike, others = [run], {}
     for one in noted:
-        if _platform(one) == platform:
+        if platform_of(one) == platform_of(run):
             alike.append(one)
         else:
-            others.setdefault(config_digest(_platform(one)), dict(one))
+            others.setdefault(config_digest(platform_of(one)), dict(one))
     began = min(str(one.get("began")) for one in alike)
     return {**run, "began": began, "ended": datetime.now(UTC).isoformat(timespec="seconds"), "earlier": list(others.values())}
-
-
-def _platform(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: run.get(name) for name in ("machine", "versions", "revision")}

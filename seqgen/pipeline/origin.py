@@ -11,6 +11,7 @@ from typing import Any
 from seqgen.config import build
 from seqgen.dataset.claim import Origin, read_claim
 from seqgen.dataset.index import INDEX_NAME, read_origin
+from seqgen.dataset.licences import changed_assets
 from seqgen.dataset.manifest import MANIFEST_NAME, Manifest, read_manifest
 from seqgen.dataset.progress import PROGRESS_FOLDER
 from seqgen.dataset.provenance import describe_machine, differences
@@ -58,8 +59,8 @@ def _read(directory: Path) -> tuple[Manifest | None, dict[str, dict[str, Any]]]:
             told[name] = found
     if not told:
         raise UserError(str(complaints[0]))
-    if manifest and manifest.parts:
-        raise UserError(f"{directory} is an index over {', '.join(part.path for part in manifest.parts)}; name one of these")
+    if any("parts" in found for found in told.values()) or (manifest and manifest.parts):
+        raise UserError(f"{directory} is an index over several data sets: name one of these; the index itself is made again by `seqgen export --merge`")
     return manifest, told
 
 
@@ -69,13 +70,8 @@ def _reopen(where: str, told: dict[str, Any], manifest: Manifest | None, say: Ca
         assets = gather_assets(config, say)
     origin = Origin(config.content(), assets.digest)
     if origin.identity != told["identity"]:
-        raise UserError(f"{where}: made from other assets than those here ({_other_assets(manifest, assets)}), or by another version of seqgen; bring those back")
+        changed = changed_assets(manifest.assets, assets.licences()) if manifest else []
+        what = f"made from other assets than those here ({'; '.join(changed)})" if changed else "made by another version of seqgen, or its config has been changed"
+        raise UserError(f"{where}: {what}; the same bytes need the same again")
     other = differences(manifest.run, describe_machine(config.device)) if manifest else []
     return Reopened(config, origin, assets, manifest, tuple(other))
-
-
-def _other_assets(manifest: Manifest | None, assets: Assets) -> str:
-    """Which assets have another hash than the manifest says."""
-    there = {(asset.kind, asset.sha256) for asset in manifest.assets} if manifest else set()
-    other = [f"{asset.kind} {asset.name}" for asset in assets.licences() if (asset.kind, asset.sha256) not in there]
-    return ", ".join(other) or "none that it names differs"

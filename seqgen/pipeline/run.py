@@ -156,7 +156,7 @@ class _Run:
 
     def _made(self, plans: list[ShardPlan], *, foreground: bool) -> Iterator[tuple[Made, int]]:
         """Finished and failed shards as they come, each with the number of workers that had died by then."""
-        work = Work(self.assets, self.config, self.directory.resolve(), self.origin.identity)
+        work = Work(self.assets, self.config, self.directory.resolve(), self.origin.identity, self.told)
         workers = 0 if foreground else min(num_workers(self.config), len(plans))
         if foreground:
             yield from ((ShardWorker(work).make(plan), 0) for plan in plans)  # whatever is raised passes through

@@ -7,11 +7,13 @@
 
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from seqgen.dataset.progress import FailedShard
+from seqgen.dataset.progress import FailedShard, note_run
+from seqgen.dataset.provenance import describe_machine, platform_of
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
 from seqgen.files import is_storage_error
@@ -27,12 +29,13 @@ Made = ShardRecord | FailedShard
 
 @dataclass(frozen=True)
 class Work:
-    """All that a worker must be told: what the clips are made from, the config, the folder, the identity of the data set."""
+    """All that a worker must be told: what the clips are made from, the config, the folder, the identity of the data set, what is known of the run."""
 
     assets: Assets
     config: GenerateConfig
     directory: Path
     identity: str
+    run: Mapping[str, Any]
 
 
 class ShardWorker:
@@ -42,6 +45,9 @@ class ShardWorker:
         self.work = work
         with one_thread():
             self.sources = open_sources(work.assets, work.config)
+        here = {**work.run, **describe_machine(work.config.device)}
+        if platform_of(here) != platform_of(work.run):  # a node of another kind
+            note_run(work.directory, here)
 
     def make(self, plan: ShardPlan) -> ShardRecord:
         """Writes the shard and its record."""
@@ -76,7 +82,7 @@ def stops_everything(error: BaseException) -> bool:
 
 def make_in_process(plans: Sequence[ShardPlan], work: Work) -> Iterator[Made]:
     """Finished and failed shards as they come, without Ray: `--workers 0`."""
-    worker, line = ShardWorker(work), Line(plans, work.config.seed)
+    line, worker = Line(plans, work.config.seed), ShardWorker(work) if plans else None
     while line.waiting:
         plan = line.take()
         try:

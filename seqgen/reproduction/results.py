@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seqgen.config import config_digest
-from seqgen.dataset.manifest import describe_machine
+from seqgen.dataset.provenance import describe_machine
 from seqgen.errors import UserError
 from seqgen.files import write_json, written_aside
 from seqgen.reproduction.measure import VERSION

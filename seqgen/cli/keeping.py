@@ -1,0 +1,94 @@
+"""The commands for data sets that are there: verify, export."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqgen.errors import UserError
+
+if TYPE_CHECKING:
+    from seqgen.dataset.verify import Fault
+
+
+def add_commands(commands: Any) -> None:
+    """Adds these commands to a parser's."""
+    verify = commands.add_parser("verify", help="is a data set whole and true? exit code 1 if not")
+    verify.add_argument("dataset", type=Path, help="folder of a data set")
+    verify.add_argument("--deep", action="store_true", help="also derive all labels again, and make a share of the sequences again to compare their bytes")
+    verify.add_argument("--percent", type=float, default=1.0, metavar="P", help="with --deep: make P percent of the sequences again, a hundred at least (default 1)")
+    verify.add_argument("--seed", type=int, default=0, metavar="S", help="with --deep: another S makes others again (default 0)")
+    verify.add_argument("--repair", action="store_true", help="make the bad shards again, and check once more")
+    verify.add_argument("--workers", type=int, metavar="W", help="with --repair: as for generate")
+    verify.set_defaults(function=verify_command)
+
+    export = commands.add_parser("export", help="one index over several data sets of one schema, which stay where they are")
+    export.add_argument("--merge", type=Path, nargs="+", action="extend", required=True, metavar="DATASET", help="folders of two or more data sets; no shard is copied")
+    export.add_argument("--out", type=Path, metavar="DIR", help="folder for the index (default: beside the first, A+B for A and B)")
+    export.set_defaults(function=export_command)
+
+
+def verify_command(known: argparse.Namespace) -> int:
+    """`seqgen verify`: one line for each fault, by file and key."""
+    if not 0 <= known.percent <= 100 or known.seed < 0 or (known.workers is not None and known.workers < 0):
+        raise UserError("verify: --percent is from 0 to 100, --seed and --workers are not negative")
+    faults = _faults(known)
+    if faults and known.repair:
+        from seqgen.pipeline.verify import repair
+
+        _tell(faults)
+        repair(known.dataset, faults, workers=known.workers, say=lambda text: print(text, flush=True))
+        faults = _faults(known)
+    _tell(faults)
+    print(f"{known.dataset}: {f'{len(faults)} faults' if faults[1:] else 'one fault' if faults else 'whole'}{', labels derived again' if known.deep else ''}")
+    return 1 if faults else 0
+
+
+def _faults(known: argparse.Namespace) -> "list[Fault]":
+    """What is wrong with a data set."""
+    if not known.deep:
+        from seqgen.dataset.verify import verify_dataset
+
+        with _counting("sequences") as report:
+            return verify_dataset(known.dataset, report=report)
+    import numpy as np
+
+    from seqgen.pipeline.verify import verify_deeply
+
+    with _counting("sequences") as report:
+        return verify_deeply(known.dataset, percent=known.percent, rng=np.random.default_rng(known.seed), say=lambda text: print(text, flush=True), report=report)
+
+
+def _tell(faults: "list[Fault]") -> None:
+    for fault in faults:
+        print(fault)
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def export_command(known: argparse.Namespace) -> int:
+    """`seqgen export`: an index over data sets."""
+    from seqgen.dataset.merge import merge_datasets
+
+    out = known.out or _beside(known.merge)
+    manifest = merge_datasets(known.merge, out)
+    splits = ", ".join(f"{count:,} {name}" for name, count in manifest.counts["splits"].items())
+    print(f"{out}: {manifest.counts['sequences']:,} sequences ({splits}) of {len(manifest.parts)} data sets, which must stay where they are")
+    return 0
+
+
+def _beside(folders: list[Path]) -> Path:
+    """The folder next to the first that is named after all."""
+    places = [Path(os.path.abspath(folder)) for folder in folders]
+    return places[0].parent / "+".join(place.name for place in places)
