@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, fie
 
 from seqgen.errors import UserError
 
+MAX_TOML_BYTES, MAX_TOML_LINE = 100_000, 8_000
+
 
 class Section(BaseModel):
     """The base of every config record: frozen, nothing unknown, nothing coerced from the wrong type, numbers finite, defaults checked."""
@@ -47,15 +49,29 @@ SectionType = TypeVar("SectionType", bound=Section)
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            content = file.read(MAX_TOML_BYTES + 1)
+        _refuse_long(path, content)
+        return tomllib.loads(content.decode())
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file; `seqgen config list` names the shipped ones") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, not a TOML file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of text that is none, of numbers of thousands of digits, and of tables within tables without end
         raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def _refuse_long(path: Path, content: bytes) -> None:
+    """Python's reader needs time that grows with the square of a key's parts: 40 seconds for a line of 100,000 characters."""
+    for number, line in enumerate(content.splitlines(), 1):
+        if len(line) > MAX_TOML_LINE:
+            raise UserError(f"{path}, line {number}: has more than {MAX_TOML_LINE:,} characters, no config file")
+    if len(content) > MAX_TOML_BYTES:
+        raise UserError(f"{path}: has more than {MAX_TOML_BYTES:,} bytes, no config file")
 
 
 def read_config(model: type[SectionType], path: Path, overrides: Mapping[str, Any]) -> SectionType:

@@ -61,5 +61,8 @@ def _mano() -> tuple[str, bool, str]:
 def _cache() -> tuple[str, bool, str]:
     from seqgen.files import cache_folder, is_writable
 
-    folder = cache_folder()
+    try:
+        folder = cache_folder()
+    except UserError as error:
+        return "cache", False, str(error)
     return "cache", is_writable(folder), str(folder)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seqgen"
-STONES = {"errors", "files", "config", "geometry", "skeleton", "joint_targets", "camera", "splits", "srgb"}
+STONES = {"errors", "files", "config", "geometry", "skeleton", "joint_targets", "camera", "splits", "srgb", "turns", "untrusted"}
 # Each heavy library: the only files that may import it at all.
 HOMES = {
     "ray": {"pipeline/cluster.py", "training/distributed.py"},
@@ -24,7 +24,10 @@ HOMES = {
     "smplx": {"hand/smplx_export.py"},
     "anny": {"hand/build_open_hand.py"},
     "av": {"prediction/video.py"},
-    "argparse": {"cli/__init__.py", "cli/generating.py", "cli/learning.py", "cli/keeping.py", "hand/build_open_hand.py", "prediction/build_localiser.py", "estimators/build_centre.py"},
+    "argparse": {
+        *(f"cli/{name}.py" for name in ("__init__", "generating", "learning", "keeping")),
+        *("hand/build_open_hand.py", "prediction/build_localiser.py", "estimators/build_centre.py"),
+    },
 }
 LIGHT_START = ("ray", "pyarrow", "sklearn", "trimesh", "matplotlib", "pyrender", "warp", "smplx", "av", "tensorboard")  # imported where used
 # Rooms, each with those it may import besides the stones. A room may always import itself.

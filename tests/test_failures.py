@@ -54,7 +54,8 @@ def shards_in(directory: Path) -> list[str]:
 
 def test_a_shard_that_fails_three_times_is_set_aside_and_the_rest_goes_on(tmp_path: Path, reference: Path, poison, monkeypatch: pytest.MonkeyPatch) -> None:
     poisoned = poison(ZeroDivisionError("poison"))
-    with pytest.raises(ShardsFailed, match=r"1 shard could not be made: train-000001\.tar \(sequences 3 to 5, seed 0\); .*--only-shard train-000001\.tar(?s:.*)ZeroDivisionError: poison"):
+    told = r"1 shard could not be made: train-000001\.tar \(sequences 3 to 5, seed 0\); .*--only-shard train-000001\.tar(?s:.*)ZeroDivisionError: poison"
+    with pytest.raises(ShardsFailed, match=told):
         generate_dataset(small_config(), tmp_path / "out")
     assert poisoned.asked == 3
     assert shards_in(tmp_path / "out") == ["test-000000.tar", "train-000000.tar", "val-000000.tar"]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqgen.benchmarks.pictures import ORIENTATION, read_mask, read_rgb, read_upright
+from seqgen.benchmarks.pictures import read_mask, read_rgb, read_upright
 from seqgen.errors import UserError
+from seqgen.untrusted import ORIENTATION
 from tests.pointer import save
 
 Array = np.ndarray

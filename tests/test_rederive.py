@@ -18,10 +18,10 @@ from seqgen.hand import load_hand
 from seqgen.hand.layer import HandLayer, HandMesh
 from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.deep.photo_motion import photo_motion_error
+from seqgen.pipeline.deep.rederive import Deriver, contradictions, open_deriver
 from seqgen.pipeline.generate import generate_sequence, open_sources
-from seqgen.pipeline.photo_motion import photo_motion_error
 from seqgen.pipeline.process import one_thread
-from seqgen.pipeline.rederive import Deriver, contradictions, open_deriver
 from seqgen.render.pyrender_renderer import why_unavailable
 from seqgen.scene.surroundings.background import BackgroundConfig, draw_patches, photo_from_pixel
 

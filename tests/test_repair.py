@@ -18,11 +18,11 @@ from seqgen.dataset.shards import read_members, sample_bytes, shard_spans
 from seqgen.dataset.verify import Fault, verify_dataset
 from seqgen.errors import UserError
 from seqgen.files import file_digest
-from seqgen.pipeline.again import remake
+from seqgen.pipeline.deep.again import remake
+from seqgen.pipeline.deep.origin import reopen
+from seqgen.pipeline.deep.verify import drawn_ids, repair, verify_deeply
 from seqgen.pipeline.generate import open_sources
-from seqgen.pipeline.origin import reopen
 from seqgen.pipeline.run import generate_dataset
-from seqgen.pipeline.verify import drawn_ids, repair, verify_deeply
 
 KEY, SHARD = "00000004", "train-000001.tar"
 Members = dict[str, bytes]
@@ -174,7 +174,7 @@ def test_the_papers_are_made_again(lost: str, how: str, copy: Path, sound: Path)
 
 
 def test_a_repair_that_is_killed_goes_on(copy: Path, sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seqgen.pipeline import verify
+    from seqgen.pipeline.deep import verify
 
     (copy / "shards" / SHARD).unlink()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -209,7 +209,7 @@ def test_another_platform_is_named_and_its_bytes_count_for_nothing(copy: Path) -
 
 
 def test_other_assets_are_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seqgen.pipeline import origin
+    from seqgen.pipeline.deep import origin
 
     gathered = origin.gather_assets
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer, UInt16
-from PIL import Image
 
-from seqgen.benchmarks.pictures import BROKEN
 from seqgen.errors import UserError
+from seqgen.untrusted import Damaged, read_picture
 
 Array = np.ndarray
 MOST_MM = 6553
@@ -35,11 +34,11 @@ def read_packed_depth_mm(path: Path, *, size: tuple[int, int]) -> UInt16[Array, 
 
 def _decoded(path: Path) -> tuple[str, Array]:
     try:
-        with Image.open(path) as image:
-            return image.mode, np.asarray(image)
+        image = read_picture(path).image
+        return image.mode, np.asarray(image)
     except FileNotFoundError:
         raise UserError(f"{path}: the depth picture is missing; unpack the data set again") from None
-    except BROKEN as error:
+    except (OSError, Damaged) as error:
         raise UserError(f"{path}: cannot be decoded as an image ({error}); unpack the data set again") from None
 
 

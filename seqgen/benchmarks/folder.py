@@ -21,7 +21,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ Array = np.ndarray
 LABELS_FILE = "labels.json"
 FIELDS = ("joints_m", "joints_px", "side", "intrinsics", "mask", "box_px")
 MASK_ABOVE = 127
+LARGEST = 1e15  # a number beyond is none: its square would not be one in single precision
 LEAST_JOINTS = 2  # that are known: fewer have no extent
 
 
@@ -61,6 +62,8 @@ class LabelledFolder:
         self.path = Path(path)
         self.name = self.path.name
         table = _read_table(self.path / LABELS_FILE)
+        for name in table:
+            _check_inside(name, f"{self.path / LABELS_FILE}: {name}")
         clips, self.fps = table.pop("clips", {}), _positive(table.pop("fps", 30), f"{self.path / LABELS_FILE}: fps")
         self._labels = {name: _label_of(label, f"{self.path / LABELS_FILE}: {name}") for name, label in table.items()}
         wanted = dict.fromkeys(file for name, label in self._labels.items() for file in (name, label.mask) if file is not None)
@@ -122,7 +125,9 @@ def _read_table(path: Path) -> dict[str, Any]:
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # also of text that is none, and of numbers of thousands of digits
         raise UserError(f"{path}: is no JSON: {error}") from None
     if not isinstance(table, dict) or not table.keys() - {"clips", "fps"}:
         raise UserError(f"{path}: holds no labels; expected an object of file names with a label each")
@@ -157,7 +162,14 @@ def _label_of(label: Any, where: str) -> PictureLabel:
     box_px = box_around_joints(joints_px[None, valid], joints_m[None, valid])[0] if label.get("box_px") is None else _box(label["box_px"], f"{where}: box_px")
     if label.get("mask") is not None and not isinstance(label["mask"], str):
         raise UserError(f"{where}: mask is {label['mask']!r}, expected the name of a file")
+    _check_inside(label.get("mask") or "", f"{where}: mask")
     return PictureLabel(joints_m, joints_px, valid, side, intrinsics, label.get("mask"), box_px)
+
+
+def _check_inside(name: str, where: str) -> None:
+    """A UserError for a file's name that leads out of the folder."""
+    if name.startswith("/") or ".." in PurePosixPath(name).parts or "\0" in name:
+        raise UserError(f"{where}: {name[:80]!a} is outside of the folder; names are below the folder of {LABELS_FILE}")
 
 
 def _joints(value: Any, width: int, where: str) -> tuple[Float32[Array, "21 width"], Bool[Array, "21"]]:
@@ -178,9 +190,9 @@ def _box(value: Any, where: str) -> Float32[Array, "4"]:
 def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Float32[Array, "..."]:
     try:
         array = np.asarray(value, np.float32)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise UserError(f"{where}: expected numbers of shape {shape}") from None
-    if array.shape != shape or not np.isfinite(array).all():
+    if array.shape != shape or not (np.abs(array) <= LARGEST).all():
         raise UserError(f"{where}: has shape {array.shape}" + (f", expected {shape}" if array.shape != shape else " but holds a number that is not finite"))
     return array
 

@@ -35,6 +35,8 @@ def entries_of(path: Path) -> Iterator[Any]:
                     text.pass_over(",")
     except FileNotFoundError:
         raise UserError(f"{path}: is missing; unpack the data set again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is no JSON text ({error.reason})") from None
 
@@ -68,6 +70,8 @@ class _Text:
                 value, end = self.decoder.raw_decode(self.text, self.at)
             except json.JSONDecodeError:  # not whole yet, or damaged: the end of the file tells
                 end = len(self.text)
+            except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists within lists without end
+                raise UserError(f"{self.where}: is no JSON list of arrays: {error}") from None
             if self.text[end : end + 1] in AFTER_A_VALUE:
                 self.at = end
                 return value
@@ -85,7 +89,7 @@ class _Text:
 def _as_array(entry: Any, shape: tuple[int, ...], where: str) -> Float32[Array, "..."]:
     try:
         array = np.asarray(entry, np.float32)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise UserError(f"{where} is not an array of numbers") from None
     if array.size != np.prod(shape, dtype=int):
         raise UserError(f"{where} has shape {array.shape}, expected {shape}")

@@ -8,11 +8,9 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from seqgen.errors import UserError
+from seqgen.untrusted import Damaged, converted, read_picture
 
 Array = np.ndarray
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for files that are no whole pictures
-ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), 2))  # by its value
 WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
@@ -55,13 +53,12 @@ def _as_stored(path: Path, mode: str, *, ground: str) -> Array:
 def _decoded(path: Path, mode: str, *, ground: str) -> tuple[Image.Image, Image.Transpose | None]:
     """A picture as it is stored, and how its EXIF says to turn it."""
     try:
-        with Image.open(path) as image:
-            turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-            see_through = image.mode in WITH_ALPHA or "transparency" in image.info
-            return (_laid_on(ground, image.convert("RGBA")) if see_through else _eight_bits(image)).convert(mode), turn
+        image, _, turn = read_picture(path)
+        see_through = image.mode in WITH_ALPHA or "transparency" in image.info
+        return converted(_laid_on(ground, converted(image, "RGBA")) if see_through else _eight_bits(image), mode), turn
     except FileNotFoundError:
         raise UserError(f"{path}: the picture is missing; unpack the data set again") from None
-    except BROKEN as error:
+    except (OSError, Damaged) as error:
         raise UserError(f"{path}: cannot be decoded as an image ({error}); remove it, save it again, or unpack the data set again") from None
 
 

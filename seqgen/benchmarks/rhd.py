@@ -149,8 +149,12 @@ def _box_of_pixels(pixels: Bool[Array, "height width"]) -> Float32[Array, "4"]:
 def read_labels(path: Path) -> dict[str, Array]:
     """The labels of a split as arrays, by number. A UserError names the entry that is wrong."""
     log.info("%s: reading the labels, once", path)
-    content = read_pickle(path.read_bytes(), str(path))
-    if not content or not all(isinstance(number, int) for number in content):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_pickle(data, str(path))
+    if not content or not all(type(number) is int and 0 <= number < 2**31 for number in content):
         raise UserError(f"{path}: expected a dictionary of pictures by number; these are not RHD's labels")
     numbers = sorted(content)
     arrays = {name: np.stack([_array(content[number], name, f"{path}: entry {number}") for number in numbers]) for name in LABEL_SHAPES}

@@ -86,9 +86,9 @@ def generate_command(words: list[str]) -> int:
 def again_command(name: str | None, out: str | None, sequence: str, fields: dict[str, Any]) -> int:
     """`seqgen generate DATASET --sequence ID`: one clip made again from the data set's own config, written as files and compared with what is stored."""
     from seqgen.dataset.manifest import SHARD_FOLDER
-    from seqgen.pipeline.again import other_members, parse_id, remake, shard_of, write_members
+    from seqgen.pipeline.deep.again import other_members, parse_id, remake, shard_of, write_members
+    from seqgen.pipeline.deep.origin import reopen
     from seqgen.pipeline.generate import open_sources
-    from seqgen.pipeline.origin import reopen
 
     if fields:
         raise UserError(f"command line: --sequence takes the config from the data set, so --{next(iter(fields))} cannot be set")

@@ -37,7 +37,7 @@ def verify_command(known: argparse.Namespace) -> int:
         raise UserError("verify: --percent is from 0 to 100, --seed and --workers are not negative")
     faults = _faults(known)
     if faults and known.repair:
-        from seqgen.pipeline.verify import repair
+        from seqgen.pipeline.deep.verify import repair
 
         _tell(faults)
         repair(known.dataset, faults, workers=known.workers, say=lambda text: print(text, flush=True))
@@ -56,7 +56,7 @@ def _faults(known: argparse.Namespace) -> "list[Fault]":
             return verify_dataset(known.dataset, report=report)
     import numpy as np
 
-    from seqgen.pipeline.verify import verify_deeply
+    from seqgen.pipeline.deep.verify import verify_deeply
 
     with _counting("sequences") as report:
         return verify_deeply(known.dataset, percent=known.percent, rng=np.random.default_rng(known.seed), say=lambda text: print(text, flush=True), report=report)

@@ -33,6 +33,7 @@ from seqgen.dataset.meta import check_meta, null_fields
 from seqgen.dataset.png import encode_png
 from seqgen.dataset.sequence import HandSequence, Labels
 from seqgen.errors import UserError
+from seqgen.untrusted import Damaged, npz_names, read_npy, read_npz, read_picture
 
 Array = np.ndarray
 Decoded = TypeVar("Decoded")
@@ -58,6 +59,7 @@ FRAME_MEMBERS = {
     "mask_amodal.png": FrameMember("mask_amodal", np.uint8),
     "mask_visible.png": FrameMember("mask_visible", np.uint8),
 }
+MOST_LABEL_BYTES, MOST_OTHER_BYTES = 4096, 65_536  # of the labels of a frame, which have 1,100, and of what is there once
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 
 
@@ -83,6 +85,8 @@ def encode_sequence(sequence: HandSequence, *, jpeg_quality: int) -> list[tuple[
 def decode_sequence(key: str, members: Mapping[str, bytes]) -> HandSequence:
     """The mirror of `encode_sequence`; rgb is what the JPEG holds. A UserError names the member that is missing, unknown or damaged."""
     meta = decode_meta(key, members)
+    if meta["frames"] > len(members):
+        raise UserError(f"{key}.meta.json says {meta['frames']} frames, the sample has {len(members)} members")
     there = {name.partition(".")[2] for name in members}
     present = [name for name, member in FRAME_MEMBERS.items() if not member.optional or name in there]
     names = member_names(meta["frames"], present)
@@ -97,7 +101,7 @@ def decode_pictures(key: str, name: str, members: Mapping[str, bytes], meta: Map
     """The pictures of one kind ("rgb.jpg") of some frames, in the order asked for."""
     member = FRAME_MEMBERS[name]
     shape, read = (*meta["size"][::-1], *member.channels), _read_npy if name.endswith(".npy") else _read_image
-    return np.stack([_decode(key, f"{frame:03d}.{name}", members, lambda data: _checked(read(data), member.dtype, shape)) for frame in frames])
+    return np.stack([_decode(key, f"{frame:03d}.{name}", members, lambda data: _checked(read(data, shape), member.dtype, shape)) for frame in frames])
 
 
 def decode_labels(key: str, members: Mapping[str, bytes], frames: int, names: Iterable[str]) -> dict[str, Array | None]:
@@ -172,16 +176,18 @@ def _decode(key: str, name: str, members: Mapping[str, bytes], decoder: Callable
         raise UserError(f"{key}.{name} is missing")
     try:
         return decoder(members[name])
-    except Exception as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{key}.{name} is damaged: {error}") from error
 
 
-def _read_image(data: bytes) -> Array:
-    return np.asarray(Image.open(io.BytesIO(data)))
+def _read_image(data: bytes, shape: tuple[int, ...]) -> Array:
+    """The pixels; not of a picture whose header says another size, which may be any."""
+    return np.asarray(read_picture(io.BytesIO(data), size=shape[1::-1]).image)
 
 
-def _read_npy(data: bytes) -> Array:
-    return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+def _read_npy(data: bytes, shape: tuple[int, ...]) -> Array:
+    """The array, of whatever shape: it is no larger than its bytes."""
+    return read_npy(io.BytesIO(data), len(data))
 
 
 def _checked(picture: Array, dtype: type, shape: tuple[int, ...]) -> Array:
@@ -193,16 +199,15 @@ def _checked(picture: Array, dtype: type, shape: tuple[int, ...]) -> Array:
 
 def _decode_labels(data: bytes, frames: int) -> Labels:
     """The labels, with the types and shapes that `Labels` declares."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        for name in sorted(set(archive.files) - set(_label_hints())):
-            raise ValueError(f"unknown array {name}")
+    for name in sorted(set(npz_names(io.BytesIO(data))) - set(_label_hints())):
+        raise Damaged(f"unknown array {name}")
     return Labels(**_decode_arrays(data, frames, _label_hints()))
 
 
 def _decode_arrays(data: bytes, frames: int, names: Iterable[str]) -> dict[str, Array | None]:
     """Some arrays, with the types and shapes that `Labels` declares."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {name: archive[name] if name in archive.files else None for name in names}
+    there = read_npz(io.BytesIO(data), tuple(names), most_bytes=MOST_OTHER_BYTES + frames * MOST_LABEL_BYTES)
+    arrays = {name: there.get(name) for name in names}
     for name, array in arrays.items():
         hint = _label_hints()[name]
         if not isinstance(array, hint) or (array is not None and name != "betas" and len(array) != frames):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.parquet"
 ORIGIN_KEY = "seqgen"  # in the file's metadata
+ROW_BYTES = 32  # at least: what no packing makes of a hash
 NO_GROUP = -1  # not null: readers that know no null integers would make floats of the column
 
 
@@ -134,17 +135,25 @@ def describe_index(directory: Path) -> IndexRecord:
 
 def read_index(directory: Path) -> list[IndexRow]:
     """The rows, sorted by id."""
-    table = _read_table(directory / INDEX_NAME)
-    return [IndexRow(**row) for row in table.to_pylist()]
+    path = directory / INDEX_NAME
+    table = _read_table(path)
+    try:
+        return [IndexRow(**row) for row in table.to_pylist()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
 
 
 def read_origin(directory: Path) -> dict[str, Any]:
     """What the index says that the data set was made from."""
     path = directory / INDEX_NAME
+    metadata = _read_table(path).schema.metadata or {}
     try:
-        return json.loads(_read_table(path).schema.metadata[ORIGIN_KEY.encode()])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        origin = json.loads(metadata[ORIGIN_KEY.encode()])
+        if not isinstance(origin, dict):
+            raise ValueError("its origin is no record")
+    except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
+    return origin
 
 
 def _read_table(path: Path) -> "pyarrow.Table":
@@ -153,10 +162,13 @@ def _read_table(path: Path) -> "pyarrow.Table":
     from pyarrow.fs import LocalFileSystem
 
     try:  # by its name: of a Python file that its threads read from, pyarrow aborts half of the processes that end soon after (seen beside torch)
+        rows, size = pq.read_metadata(str(path.absolute()), filesystem=LocalFileSystem()).num_rows, path.stat().st_size
+        if rows * ROW_BYTES > size:
+            raise UserError(f"{path} is damaged (it claims {rows:,} rows, which {size:,} bytes cannot hold); fetch or generate it again")
         table = pq.read_table(str(path.absolute()), filesystem=LocalFileSystem())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: not a finished data set; run the generating command again") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
     if not table.schema.equals(_schema()):
         raise UserError(f"{path} has columns {', '.join(table.schema.names)}, expected {', '.join(_schema().names)}: written by another version of seqgen")

@@ -151,10 +151,10 @@ def with_checksum(content: dict[str, Any]) -> str:
 
 def is_as_written(directory: Path) -> bool:
     """Whether `dataset.json`, which must be readable, is byte for byte what was once written."""
-    text = (directory / MANIFEST_NAME).read_text(encoding="utf-8")
-    content = json.loads(text)
+    data = (directory / MANIFEST_NAME).read_bytes()
+    content = json.loads(data)
     content.pop("checksum", None)
-    return with_checksum(content) == text
+    return with_checksum(content).encode() == data
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -186,12 +186,21 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
                 raise TypeError(f"{name} is {values[name]!r}")
         records = {name: tuple(_record(kind, entry) for entry in content[name]) for name, kind in {"assets": Asset, "shards": ShardRecord, "parts": Part}.items()}
         records["index"] = _record(IndexRecord, content["index"])
+        _check_counts(**values["counts"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     for shard in records["shards"]:
         if not SHARD_NAME.fullmatch(shard.name):
             raise UserError(f"{path} names a shard {shard.name!r}, which seqgen would not; fetch or generate it again")
     return Manifest(**{**values, **records})
+
+
+def _check_counts(sequences: Any, frames: Any, splits: Any) -> None:
+    for name, count in {"sequences": sequences, "frames": frames}.items():
+        if type(count) is not int or count < 1:
+            raise TypeError(f"counts.{name} is {count!r}")
+    if not isinstance(splits, dict):
+        raise TypeError(f"counts.splits is {splits!r}")
 
 
 def _record(kind: type[Record], entry: Any) -> Record:

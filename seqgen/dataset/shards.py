@@ -25,6 +25,8 @@ from seqgen.errors import UserError
 from seqgen.files import written_aside
 
 MEMBER = re.compile(r"(\d{8,})\.(\d{3,}\.[a-z_]+\.[a-z]+|labels\.npz|meta\.json)")
+MAX_MEMBER_BYTES = 2**28  # the optical flow of the largest pictures, 4096 x 4096, has half of it
+EXTENSIONS = (b"x", b"g", b"X", b"L", b"K", b"S")  # of GNU and POSIX: names, links, holes in further headers, which may be many and long
 Span = tuple[int, int]  # first byte and the one after the last
 
 
@@ -161,9 +163,12 @@ def _open_shard(path: Path) -> BinaryIO:
         return open(path, "rb")
     except FileNotFoundError:
         raise UserError(f"{path}: the shard is missing; run the generating command again, or fetch it again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; run the generating command again, or fetch it again") from None
 
 
 def _open_tar(file: BinaryIO | io.BytesIO, path: Path) -> tarfile.TarFile:
+    _check_header(file, 0, path)
     try:
         return tarfile.open(fileobj=file, mode="r:")
     except tarfile.TarError as error:
@@ -176,8 +181,23 @@ def _headers(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
         while (info := archive.next()) is not None:
             yield info
             archive.members.clear()
+            _check_header(archive.fileobj, archive.offset, path)
     except tarfile.TarError as error:
         raise UserError(f"{path}: damaged after byte {archive.offset} ({error}); fetch or generate it again") from error
+
+
+def _check_header(file: BinaryIO | io.BytesIO, at: int, path: Path) -> None:
+    """Refuses, before `tarfile` follows it, a header that goes on in another one or claims more than a member can have."""
+    before = file.tell()
+    file.seek(at)
+    header = file.read(tarfile.BLOCKSIZE)
+    file.seek(before)
+    name = header[:100].rstrip(b"\0").decode("ascii", "backslashreplace")
+    if header[156:157] in EXTENSIONS:
+        raise UserError(f"{path}: member {name!r} at byte {at} is no plain file; this shard was not written by seqgen")
+    size = header[124:136].rstrip(b"\0 ")
+    if size[:1] >= b"\x80" or (size.isdigit() and int(size) > int(f"{MAX_MEMBER_BYTES:o}")):  # octal digits, compared as they are; else more bits than they hold
+        raise UserError(f"{path}: member {name!r} at byte {at} claims more than {MAX_MEMBER_BYTES // 2**20} MB; this shard was not written by seqgen")
 
 
 def _split_name(info: tarfile.TarInfo, path: Path) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -113,12 +113,14 @@ def read_record(folder: Path) -> dict[str, Any]:
     wrong = [key for key in KEYS[3:] if not isinstance(record.get(key), dict)]
     if wrong:
         raise UserError(f"{path} is damaged ({wrong[0]} is not there or not a table); take another checkpoint")
+    if not isinstance(record["weights"].get("sha256"), str):
+        raise UserError(f"{path} is damaged (weights.sha256 is not there); take another checkpoint")
     return record
 
 
 def estimator_config(folder: Path, record: dict[str, Any]) -> Section:
     """The estimator's config in a checkpoint's record."""
-    path, name = Path(folder) / RECORD_NAME, record["estimator"]
+    path, name = Path(folder) / RECORD_NAME, record.get("estimator")
     if not isinstance(name, str) or name not in ESTIMATORS:
         raise UserError(f"{path}: is of the network {name!r}, which this seqgen does not have; it has {', '.join(ESTIMATORS)}")
     return build(ESTIMATORS[name].config, record["config"], where=f"{path}: config")
@@ -128,24 +130,40 @@ def load_weights(folder: Path, estimator: nn.Module) -> None:
     """Puts a checkpoint's weights into an estimator of the same network and hand; its losses may differ. UserError when anything does not fit; then nothing is changed."""
     folder, record = Path(folder), read_record(folder)
     path, name = folder / WEIGHTS_NAME, estimator.config.name
-    if record["estimator"] != name:
-        raise UserError(f"{folder}: is a checkpoint of the network {record['estimator']}, not of {name}; choose a checkpoint of {name}")
+    if record.get("estimator") != name:
+        raise UserError(f"{folder}: is a checkpoint of the network {record.get('estimator')}, not of {name}; choose a checkpoint of {name}")
     theirs, ours = record["hand"], {"kind": getattr(estimator.config, "hand", None), "digest": hand_digest(estimator)}
     if theirs.get("kind") != ours["kind"]:
         raise UserError(f"{folder}: was trained with the hand {theirs.get('kind')}, not with {ours['kind']}; set model.hand to {theirs.get('kind')}")
     if theirs.get("digest") != ours["digest"]:
         raise UserError(f"{folder}: was trained with another version of the {ours['kind']} hand (its arrays differ); use the hand files it was trained with")
-    saved = read_tensors(path)
-    if file_digest(path) != record["weights"].get("sha256"):
+    theirs, own = read_shapes(path), own_tensors(estimator)
+    if _digest_of(path) != record["weights"].get("sha256"):
         raise UserError(f"{path}: is not the file that {RECORD_NAME} describes (its sha256 differs); copy the checkpoint again")
-    own = own_tensors(estimator)
-    odd = next((key for key in sorted(own.keys() | saved.keys()) if key not in own or key not in saved or own[key].shape != saved[key].shape), None)
+    ours = {key: list(tensor.shape) for key, tensor in own.items()}
+    odd = next((key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)), None)
     if odd is not None:
-        shapes = [f"{list(tensors[odd].shape)}" if odd in tensors else "absent" for tensors in (saved, own)]
-        raise UserError(f"{folder}: does not fit this network: {odd} is {shapes[0]} there, {shapes[1]} here; give the model section it was trained with")
+        there, here = (shapes.get(odd, "absent") for shapes in (theirs, ours))
+        raise UserError(f"{folder}: does not fit this network: {odd} is {there} there, {here} here; give the model section it was trained with")
+    saved = read_tensors(path)
+    _check_numbers(path, saved)
     with torch.no_grad():
         for key, tensor in own.items():
             tensor.copy_(saved[key])
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise UserError(f"{path} is missing or damaged ({error.strerror}); take another checkpoint") from None
+
+
+def _check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A UserError that names the first tensor with a number that is none."""
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{path}: {name} holds a number that is not finite; take another checkpoint")
 
 
 def own_tensors(estimator: nn.Module) -> dict[str, Tensor]:
@@ -161,9 +179,21 @@ def plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """A safetensors file; a UserError when it is missing or damaged."""
-    try:
+    with _whole(path):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
+
+
+def read_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of a safetensors file's tensors, from its header; a UserError when it is missing or damaged."""
+    with _whole(path), safe_open(path, "pt") as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, LookupError) as error:  # the latter of types of numbers that torch does not have
         raise UserError(f"{path} is missing or damaged ({str(error).splitlines()[0]}); take another checkpoint") from None
 
 

@@ -9,6 +9,8 @@ Knows nothing of time: clips come in as so many pictures, and batch normalisatio
 import pickle
 import re
 import struct
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -29,6 +31,9 @@ ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152
 STEM_CHANNELS = 64
 # What torch and safetensors raise, by trial, for files that are none of theirs, or changed or cut anywhere.
 DAMAGED = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, TypeError, struct.error)
+
+
+UNSAFE_NAME = re.compile(r"GLOBAL ([\w.]+)")  # in torch's words on what a file names besides tensors
 
 
 class Architecture(NamedTuple):
@@ -182,14 +187,39 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise UserError(f"{path}: a checkpoint without a backbone; give one of a network with a ResNet")
         return inside
     try:
-        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_bombs(path)
+        weights = load_file(path) if path.suffix == ".safetensors" else _load(path)
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such file; weights are a .safetensors or .pth file of torchvision's names") from None
+    except pickle.UnpicklingError as error:
+        named = UNSAFE_NAME.search(str(error))
+        what = f"it names {named[1][:80]}, which is no tensor" if named else "it is damaged, or holds more than tensors"
+        raise UserError(f"{path}: not a file of weights: {what}; nothing was run, save the model's state_dict() alone") from None
     except DAMAGED as error:
         raise UserError(f"{path}: not a file of weights: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
-    if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise UserError(f"{path}: not a plain table of tensors; save the model's state_dict() alone")
     return dict(weights)
+
+
+def _load(path: Path) -> object:
+    """What a file of torch's holds, tensors and plain containers alone; its warnings of what else may be in it are no news to the user, who is told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _refuse_bombs(path: Path) -> None:
+    """UserError for an archive that unpacks to more than it holds: torch stores its members as they are."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a file of weights: {error}") from None
+    if claimed > path.stat().st_size:
+        raise UserError(f"{path}: not a file of weights: {path.stat().st_size:,} bytes that unpack to {claimed:,}")
 
 
 def matching_weights(resnet: ResNet, weights: Weights, *, where: str) -> dict[str, Tensor]:

@@ -40,6 +40,8 @@ SHIPPED = Path(__file__).parent / "assets" / "open_encoder.safetensors"
 TWIST_WEIGHT, SIDEWAYS_WEIGHT, SIZE_WEIGHT = 0.02, 0.05, 1e-4
 HINGES = (2, 3, 5, 6, 8, 9, 11, 12, 15)  # MANO joints that bend about one axis: PIPs, DIPs and the thumb's IP
 VERSION = 1
+MAX_BYTES = 50_000_000  # of a file; the one that ships has 0.6 MB, seven layers have 6
+LARGEST_WEIGHT = 1e6  # trained ones are below 100
 
 log = logging.getLogger(__name__)
 
@@ -203,11 +205,30 @@ def write_encoder(encoder: PoseEncoder, path: Path) -> None:
 def read_encoder(path: Path) -> PoseEncoder:
     """The encoder kept in a safetensors file. A UserError when it is not one."""
     try:
-        return encoder_of(load_file(path))
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path}: not an encoder made by `seqgen fit`: has more than {MAX_BYTES // 10**6} MB")
+        state = load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such encoder; `seqgen fit` makes one") from None
-    except (SafetensorError, RuntimeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (SafetensorError, ValueError, LookupError, RuntimeError) as error:  # the latter of types of numbers that torch does not have
         raise UserError(f"{path}: not an encoder made by `seqgen fit`: {str(error).splitlines()[0]}") from None
+    _check_state(path, state)
+    return encoder_of(state)
+
+
+def _check_state(path: Path, state: Mapping[str, Tensor]) -> None:
+    """A UserError that names the first array which is not one of the encoder's, or not finite."""
+    own = PoseEncoder(7 if "layers.6.weight" in state else 4).state_dict()
+    for name in sorted(own.keys() | state.keys()):
+        shapes = [str(list(tensors[name].shape)) if name in tensors else "absent" for tensors in (state, own)]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"{path}: not an encoder made by `seqgen fit`: {name} is {shapes[0]}, expected {shapes[1]}")
+        if own[name].is_floating_point() and not (state[name].double().abs() <= LARGEST_WEIGHT).all():
+            raise UserError(f"{path}: not an encoder made by `seqgen fit`: {name} holds a number that is not finite, or beyond {LARGEST_WEIGHT:g}")
+    if not state["scale"].all():
+        raise UserError(f"{path}: not an encoder made by `seqgen fit`: scale holds a zero")
 
 
 def encoder_of(state: Mapping[str, Tensor]) -> PoseEncoder:

@@ -19,8 +19,9 @@ from seqgen.errors import UserError
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.mano_pickle import array_of, read_pickle
 from seqgen.hand.mano_uv import with_uv
-from seqgen.hand.model import HandModel, Side, hand_from_arrays, open_edge
-from seqgen.skeleton import hand_frame
+from seqgen.hand.model import HandModel, Side, hand_from_arrays, open_edge, rest_joints_m
+from seqgen.skeleton import PALM_M, hand_frame
+from seqgen.untrusted import Damaged, read_npz
 
 Array = np.ndarray
 
@@ -32,6 +33,7 @@ LICENCE = "MANO licence (research only): https://mano.is.tue.mpg.de/license.html
 MENDED = "; x of shapedirs negated, a known defect of the released left hand"
 CLEAR_BEND_M = 0.004  # of a 95 mm palm
 MAX_BYTES = 200_000_000  # MANO's files have 4 MB
+PALM_RANGE_M = (0.05, 0.15)  # wrist to middle MCP of the template: what other units are told by
 _KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table", "hands_components", "hands_mean")
 
 
@@ -45,6 +47,7 @@ def read_mano(folder: Path, side: Side = "right") -> HandModel:
         name = f"MANO_{side.upper()}.pkl"
         raise UserError(f"no MANO files: register at https://mano.is.tue.mpg.de, then put {name} at {folder / name} or name its folder with hand.mano_dir")
     model = _read(path, side)
+    _check_size(model, path)
     _check_side(model, path)
     if side == "left" and _shape_is_the_right_hand_s(model, _shape_of_right_hand(folder)):
         mended = model.shape_directions * np.array([-1, 1, 1], np.float32)[:, None]
@@ -98,14 +101,16 @@ def _read_npz(path: Path) -> dict[str, Array]:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path}: not a .npz archive, or cut short")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in _KEYS if key in file}
-    except Exception as error:  # zipfile.BadZipFile and zlib.error of a damaged archive share no better base
+        return read_npz(path, _KEYS)
+    except Damaged as error:
         raise UserError(f"{path}: not a readable .npz of plain arrays: {error}") from None
 
 
 def _hand(arrays: dict[str, Array], side: Side) -> HandModel:
     """The record of MANO's arrays. These files have no texture coordinates; the open edge is found from the faces."""
+    for key in _KEYS:
+        if arrays[key].dtype.kind not in "biuf":
+            raise ValueError(f"{key} holds {arrays[key].dtype}, no numbers")
     if arrays["f"].ndim != 2 or arrays["f"].shape[1] != 3:
         raise ValueError(f"f has shape {arrays['f'].shape}, expected (faces, 3)")
     faces = arrays["f"].astype(np.int32)
@@ -135,6 +140,14 @@ def _outermost(arrays: dict[str, Array]) -> Array:
     vertices, owner = arrays["v_template"], arrays["weights"].argmax(1)
     away = np.linalg.norm(vertices[:, None] - (arrays["J_regressor"] @ vertices)[list(LAST_PARTS)], axis=-1)
     return np.where(owner[:, None] == LAST_PARTS, away, -1).argmax(0)
+
+
+def _check_size(model: HandModel, path: Path) -> None:
+    """A hand in another unit, or no hand at all, is refused."""
+    joints = rest_joints_m(model).astype(float)
+    palm_m = float(np.linalg.norm(joints[9] - joints[0]))
+    if not PALM_RANGE_M[0] <= palm_m <= PALM_RANGE_M[1]:
+        raise UserError(f"{path}: no MANO model: its palm measures {palm_m:.3g} m, expected about {PALM_M:g}; v_template is in metres")
 
 
 def _check_side(model: HandModel, path: Path) -> None:

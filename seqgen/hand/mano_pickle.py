@@ -28,7 +28,7 @@ KNOWN = (
     (r"_codecs", r"encode"),
 )
 NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")  # numpy's codes of plain numbers
-MAX_NUMBERS = 10**8  # in one array; MANO's largest has 315,090
+MAX_NUMBERS = 10**7  # in one array; MANO's largest has 315,090
 MAX_DEPTH = 8  # of chumpy objects within each other
 
 

@@ -16,6 +16,7 @@ Array = np.ndarray
 Corners = tuple[int, int, int]
 Face = tuple[int, Corners, Corners]  # line of the file; vertices; rows of vt
 
+MAX_CHARACTERS = 10_000_000
 REMEDY = "put the file of https://mano.is.tue.mpg.de there, or remove it to do without texture coordinates"
 
 
@@ -30,11 +31,14 @@ def with_uv(model: HandModel, path: Path) -> HandModel:
 
 def _read(path: Path) -> tuple[list[tuple[float, float]], list[Face]]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read(MAX_CHARACTERS + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(f"{path}: has more than {MAX_CHARACTERS // 10**6} MB, the texture coordinates of a hand have 0.1; {REMEDY}")
     vertices, uv, faces = 0, [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         kind, *words = line.split() or [""]
         try:
             if kind == "v":

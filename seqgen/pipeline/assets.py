@@ -106,14 +106,15 @@ def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info)
         load_mesh(mesh)  # refuses here, before any work, what the workers would refuse
     hand = load_hand(config.hand.kind, mano_dir=Path(config.hand.mano_dir) if config.hand.mano_dir else None)
     skins = list_skins(config.skin, hand, config.split)
+    chosen = config.hand.encoder
+    encoder = read_encoder(Path(chosen)) if chosen else None
     bank = load_bank_of(config.poses, say)
     say(f"poses: {len(bank):,} distinct in {bank.name}")
     poses = {}
     for name, rows in split_rows(bank, config.split).items():
         part = bank if len(rows) == len(bank) else bank.subset(rows)
         poses[name] = PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split", say=say))
-    chosen = config.hand.encoder
-    encoder = read_encoder(Path(chosen)) if chosen else load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder(), say=say)
+    encoder = encoder or load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder(), say=say)
     state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source
     files = {place: file_digest(Path(place)) for place in [*(skin.place for split in skins.values() for skin in split), *(mesh.path for mesh in meshes)]}

@@ -16,6 +16,7 @@ from typing import Any
 
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
+from seqgen.files import plain_temporary_folder
 from seqgen.pipeline.plan import ShardPlan
 from seqgen.pipeline.work import MAX_TRIES, Line, Made, ShardWorker, Work, stops_everything
 
@@ -24,6 +25,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 # turns a loopback address that it is given into the machine's own.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 OBJECT_STORE_BYTES = 150_000_000  # beside the assets themselves
+TEMPORARY_BYTES = 107 - len("/ray/session_2026-11-20_19-15-49_328190_4194304/sockets/plasma_store")  # a socket's name has 107 bytes (unix(7)); Ray adds these
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class Cluster:
         self.num_workers, self.assets_bytes, self.failures, self.failed_starts = num_workers, assets_bytes, 0, 0
 
     def __enter__(self) -> "Cluster":
-        address = os.environ.get("RAY_ADDRESS")
+        address = _address()
         os.environ.update(QUIET if address else QUIET | LOOPBACK_ONLY)
         import ray
 
@@ -46,12 +48,11 @@ class Cluster:
         before = signal.getsignal(signal.SIGTERM)
         try:
             if address:
-                ray.init(address=address, **quiet)
+                _join(address, quiet)
             else:
                 store = OBJECT_STORE_BYTES + 2 * self.assets_bytes
-                ray.init(num_cpus=self.num_workers, include_dashboard=False, object_store_memory=store, _node_ip_address="127.0.0.1", **quiet)
-        except (ConnectionError, ValueError) as error:
-            raise UserError(f"RAY_ADDRESS {address}: no Ray cluster answers there: {str(error).splitlines()[0]}") from None
+                local = {"_node_ip_address": "127.0.0.1", "_temp_dir": str(plain_temporary_folder(("RAY_TMPDIR", "TMPDIR"), TEMPORARY_BYTES) / "ray")}
+                ray.init("local", num_cpus=self.num_workers, include_dashboard=False, object_store_memory=store, **local, **quiet)
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray takes it for itself
@@ -116,10 +117,26 @@ class RemoteWorker:
         return self.worker.make(plan)
 
 
+def _join(address: str, quiet: dict[str, Any]) -> None:
+    """Connects to a running cluster."""
+    import ray
+
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f"RAY_ADDRESS {address}: no Ray cluster answers there: {str(error).splitlines()[0]}") from None
+
+
+def _address() -> str | None:
+    """The cluster to join; None for one of our own, which "local" and nothing at all ask for too."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return None if address in ("", "local") else address
+
+
 def check_address() -> None:
     """Refuses at once a RAY_ADDRESS that Ray would try for minutes."""
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    if address in ("", "auto", "local"):
+    address = _address()
+    if address in (None, "auto"):
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:

@@ -4,7 +4,7 @@ they are first needed; the same index gives the same bytes.
     shape ──> flow ──> fit ──> view ──> place ──> stage ──> frames ──> sensors ──> labels ──> record (──> mirror)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from seqgen.scene.skin.tone import tone_name
 from seqgen.scene.view.placement import place_hand
 from seqgen.scene.view.rig import draw_rig
 from seqgen.scene.view.view import View, draw_view
+from seqgen.turns import Turns
 
 if TYPE_CHECKING:
     from seqgen.render.depth_sensor import DepthSensor
@@ -44,7 +45,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Sources:
-    """The assets made ready for work in one process."""
+    """The assets made ready for work in one process. Threads that share them take turns: a renderer has one working memory (and pyrender's belongs to the
+    thread that opened it); processes share the work, each with Sources of its own.
+    """
 
     assets: Assets
     mover: Mover
@@ -52,6 +55,7 @@ class Sources:
     renderer: Renderer
     developer: "Developer"
     depth_sensor: "DepthSensor"
+    turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
 
 def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> HandSequence:
     """Sequence `index` of a config: a pure function of its arguments. Clips of one motion from several cameras have their first one, `lead`, in common."""
+    with sources.turns.take():
+        return _generate(index, sources, config)
+
+
+def _generate(index: int, sources: Sources, config: GenerateConfig) -> HandSequence:
     lead, split = config.lead_of(index), config.split_of(index)
     betas = draw_betas(config, split, stream(config.seed, lead, "shape"))
     flow, rotations, redraws = draw_motion(lead, split, betas, sources.mover, config)

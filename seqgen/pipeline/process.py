@@ -1,4 +1,4 @@
-"""How a process works on clips: one thread in every library, so that no bit depends on how many cores there are."""
+"""How a process works on clips: one thread in every library, so that no bit depends on how many cores there are; and one Python thread at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,19 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
+from seqgen.turns import Turns
+
+_limits = Turns()
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for BLAS, OpenMP and torch inside the block."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    """One thread for BLAS, OpenMP and torch inside the block. The libraries count for the whole process, so blocks of several Python threads wait for one another."""
+    with _limits.take():
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with threadpool_limits(1):
+                yield
+        finally:
+            torch.set_num_threads(threads)

@@ -30,6 +30,7 @@ BoxFrom = Literal["given", "found", "followed", "lost", "picture"]
 STILL_THE_SAME = 0.5  # least overlap (intersection over union) of a found box with the followed one
 MOST_GROWTH = 1.05  # of a followed box in a frame: at 30 frames a second a hand that comes four times as near in a second
 MOST_SHIFT = 0.5  # of its middle, as a share of its longer edge
+MOST_PX = 1e6  # of a coordinate in a file of boxes
 LEAST_SIDE_PX = 4.0  # a smaller box about predicted joints is no hand
 
 
@@ -109,9 +110,9 @@ def read_boxes(path: Path) -> dict[str, Box]:
 
 
 def _checked_box(path: Path, name: str, values: object) -> Box:
-    numbers = values if isinstance(values, list) and len(values) == 4 and all(type(value) in (int, float) for value in values) else [np.nan] * 4
-    box = np.array(numbers, np.float32)
-    if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
+    numbers = isinstance(values, list) and len(values) == 4 and all(type(value) in (int, float) and abs(value) < MOST_PX for value in values)
+    box = np.array(values if numbers else [0] * 4, np.float32)
+    if not (box[2:] > box[:2]).all():
         raise UserError(f"{path}: the box of {name} is {values}; expected four numbers x0, y0, x1, y1 with x0 < x1 and y0 < y1")
     return box
 

@@ -9,6 +9,7 @@ Does not know: hands, networks.
 """
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
-from PIL import Image
 
 from seqgen.camera import CameraKind
 from seqgen.dataset.clip import ClipSource
@@ -25,10 +25,12 @@ from seqgen.errors import UserError
 from seqgen.estimators.views.cube import CubeConfig
 from seqgen.estimators.views.depth_sample import find_cubes
 from seqgen.prediction.frames import CHUNK, in_order_of_numbers
+from seqgen.untrusted import Damaged, read_npy, read_picture
 
 Array = np.ndarray
 
 CLOUD_SUFFIXES = (".ply", ".npy")
+PLY_ELEMENT = re.compile(rb"^\s*element\s+\S+\s+(\d+)", re.MULTILINE)
 LARGEST_POINT_M = 20.0  # from the camera: a cloud that goes farther is in another unit
 
 
@@ -138,9 +140,9 @@ def open_depth(path: Path, *, intrinsics: Float[Array, "3 3"] | None = None, uni
 def read_depth(path: Path, *, unit_m: float) -> UInt16[Array, "height width"]:
     """A PNG of 16 bits, tenths of millimetres; what cannot be counted so (6.5535 m and more) is as nothing."""
     try:
-        with Image.open(path) as picture:
-            mode, counts = picture.mode, np.array(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        picture = read_picture(path).image
+        mode, counts = picture.mode, np.array(picture)
+    except (OSError, Damaged) as error:
         raise UserError(f"{path}: cannot be decoded ({str(error).splitlines()[0]}); give a PNG of 16 bits") from None
     if not mode.startswith("I") or counts.ndim != 2:
         raise UserError(f"{path}: is a picture of mode {mode}; depth is one channel of 16 bits")
@@ -151,8 +153,8 @@ def read_depth(path: Path, *, unit_m: float) -> UInt16[Array, "height width"]:
 def read_cloud(path: Path) -> Float32[Array, "points 3"]:
     """Points of a .ply or .npy file, metres. UserErrors name what is wrong."""
     try:
-        points = _read_ply(path) if path.suffix.lower() == ".ply" else np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except (OSError, ValueError, EOFError, IndexError, KeyError) as error:
+        points = _read_ply(path) if path.suffix.lower() == ".ply" else _read_array(path)
+    except (OSError, Damaged) as error:
         raise UserError(f"{path}: cannot be read as a point cloud ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
         raise UserError(f"{path}: holds {points.dtype} of shape {points.shape}; a point cloud is numbers (points, 3)")
@@ -162,10 +164,24 @@ def read_cloud(path: Path) -> Float32[Array, "points 3"]:
     return points.astype(np.float32)
 
 
+def _read_array(path: Path) -> Array:
+    with open(path, "rb") as file:
+        return read_npy(file, path.stat().st_size)
+
+
 def _read_ply(path: Path) -> Array:
+    """The points, where the header claims no more than the file can hold: trimesh believes it."""
     import trimesh
 
-    return np.asarray(trimesh.load(path, file_type="ply", process=False).vertices)
+    data = path.read_bytes()
+    header, found, _ = data.partition(b"end_header")
+    claimed = PLY_ELEMENT.findall(header)
+    if not found or not all(len(count) < 13 and int(count) <= len(data) for count in claimed):
+        raise Damaged(f"its header claims {max(claimed, default=b'nothing', key=len)[:20].decode()} points, in {len(data):,} bytes")
+    try:
+        return np.asarray(trimesh.load(io.BytesIO(data), file_type="ply", process=False).vertices)
+    except Exception as error:  # trimesh raises whatever comes of damaged bytes
+        raise Damaged(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def parse_intrinsics(text: str) -> Float[Array, "3 3"]:

@@ -13,7 +13,6 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from seqgen.benchmarks import open_clips
 from seqgen.benchmarks.folder import LABELS_FILE
@@ -22,6 +21,7 @@ from seqgen.dataset.clip import ClipSource
 from seqgen.errors import UserError
 from seqgen.prediction.localise import Box
 from seqgen.prediction.video import VideoFile
+from seqgen.untrusted import Damaged, read_picture
 
 log = logging.getLogger(__name__)
 Array = np.ndarray
@@ -156,9 +156,8 @@ def _open_frames(path: Path, *, stills: bool, fps: float | None, split: str | No
 def _check_colours(image: Path) -> None:
     """A UserError for a picture of depth. One that cannot be read is told of when its turn comes."""
     try:
-        with Image.open(image) as opened:
-            mode = opened.mode
-    except (OSError, ValueError):
+        mode = read_picture(image, decode=False).image.mode
+    except (OSError, Damaged):
         return
     if mode.startswith("I"):
         raise UserError(f"{image}: has one channel of 16 bits, as depth has, and this network sees colours; give pictures in colour, or a checkpoint of a network of depth")

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seqgen.errors import UserError
+from seqgen.untrusted import MAX_PIXELS
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class VideoFile:
         """Frames a second, on average; 30 where the file does not say it."""
         av = _pyav()
         try:
-            with av.open(str(self.path)) as container:
+            with _opened(av, self.path) as container:
                 return float((container.streams.video and container.streams.video[0].average_rate) or USUAL_FPS)
         except av.error.FFmpegError as error:
             raise _undecodable(self.path, error) from None
@@ -38,11 +39,13 @@ class VideoFile:
         av = _pyav()
         decoded = 0
         try:
-            with av.open(str(self.path)) as container:
+            with _opened(av, self.path) as container:
                 if not container.streams.video:
                     raise UserError(f"{self.path}: has no pictures in it; expected a video or an image")
                 stream = container.streams.video[0]
                 stream.thread_type = "AUTO"
+                if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+                    raise UserError(f"{self.path}: its header says {stream.codec_context.width} x {stream.codec_context.height} pixels, more than {MAX_PIXELS:,} are not read")
                 for frame in container.decode(stream):
                     yield _upright(frame), _time_s(frame, stream, decoded)
                     decoded += 1
@@ -52,6 +55,11 @@ class VideoFile:
             log.warning("%s: damaged after frame %d (%s); what is before it is used", self.path, decoded - 1, error.strerror)
         if not decoded:
             raise UserError(f"{self.path}: has no frames")
+
+
+def _opened(av: ModuleType, path: Path) -> Any:
+    """The file and no other: a playlist that names further files or addresses gets none of them."""
+    return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
 
 
 def _undecodable(path: Path, error: Any) -> UserError:

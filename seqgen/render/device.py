@@ -1,7 +1,8 @@
-"""A Warp device and the memory that its kernels work in. One thread on the CPU; SEQGEN_CACHE, where set, is the folder that holds the compiled kernels."""
+"""A Warp device and the memory that its kernels work in. One thread on the CPU; the compiled kernels are kept in the folder `warp` of our cache."""
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 import warp as wp
 
 from seqgen.errors import UserError
+from seqgen.files import cache_folder
 
 Array = np.ndarray
+_starting = threading.Lock()  # Warp starts and compiles for one thread at a time
+_launched: set[tuple[str, str]] = set()  # kernels, by device, that are compiled and loaded
 
 
 class Workspace:
@@ -21,7 +25,14 @@ class Workspace:
         self._buffers: dict[str, wp.array] = {}
 
     def launch(self, kernel: wp.Kernel, shape: tuple[int, ...], *arguments: object) -> None:
-        wp.launch(kernel, shape, list(arguments), device=self.device)
+        """Runs a kernel; the first time it is compiled, and kept in the cache, from where Warp loads it."""
+        name = kernel.key, self.device.alias
+        with contextlib.nullcontext() if name in _launched else _starting:
+            try:
+                wp.launch(kernel, shape, list(arguments), device=self.device)
+            except OSError as error:
+                raise _no_place(wp.config.kernel_cache_dir, error) from error
+            _launched.add(name)
 
     def launch_rows(self, kernel: wp.Kernel, shape: tuple[int, int, int], *arguments: object) -> None:
         """Runs a kernel over (frames, height, width) by pieces of a row: a GPU wants many threads, a CPU long loops; the bits are the same."""
@@ -46,15 +57,32 @@ class Workspace:
 
 def open_device(name: str) -> wp.Device:
     """Starts Warp, quietly, and finds the device."""
-    wp.config.log_level = wp.LOG_WARNING
-    if "SEQGEN_CACHE" in os.environ and wp.config.kernel_cache_dir is None:  # Warp has put its version into it since the first time
-        wp.config.kernel_cache_dir = os.path.join(os.environ["SEQGEN_CACHE"], "warp")
-    with _silence() if name == "cpu" else contextlib.nullcontext():
-        wp.init()
+    with _starting:
+        wp.config.log_level = wp.LOG_WARNING
+        if wp.config.kernel_cache_dir is None:  # Warp puts its version into it
+            wp.config.kernel_cache_dir = _kernel_folder()
+        with _silence() if name == "cpu" else contextlib.nullcontext():
+            wp.init()
     found = [device.alias for device in wp.get_devices()]
     if name not in found and not (name == "cuda" and wp.is_cuda_available()):
         raise UserError(f"device {name}: Warp looked for it, by the CUDA driver, and found only {', '.join(found)}; use one of these or install the driver")
     return wp.get_device(name)
+
+
+def _kernel_folder() -> str:
+    """Where compiled kernels are kept: in the folder that Warp's own variable names, else in our cache. Made here, before Warp fails at it."""
+    folder = os.environ.get("WARP_CACHE_PATH") or os.path.join(cache_folder(), "warp")
+    if os.fsencode(folder) != folder.encode("utf-8", "replace"):  # Warp takes it so, whatever the locale
+        raise UserError(f"{folder!a}: compiled kernels cannot be kept in a folder whose name is no UTF-8 here; set PYTHONUTF8=1, or SEQGEN_CACHE to a plain name")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise _no_place(folder, error) from error
+    return folder
+
+
+def _no_place(folder: str, error: OSError) -> UserError:
+    return UserError(f"{folder}: compiled kernels cannot be kept there ({error.strerror or error}); set SEQGEN_CACHE to a folder with room that can be written to")
 
 
 @contextlib.contextmanager

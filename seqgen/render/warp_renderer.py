@@ -1,7 +1,7 @@
 """Draws a whole clip at once with Warp kernels, on the CPU (one thread) or a CUDA device.
 
 The same scene gives the same bits, whatever was drawn before and whatever is drawn beside it: every frame is its own row of every buffer, and every
-buffer is filled anew before it is read. `SEQGEN_CACHE`, where set, is the folder that holds the compiled kernels.
+buffer is filled anew before it is read. The compiled kernels are kept in the folder `warp` of our cache.
 """
 
 from typing import Any

@@ -88,6 +88,14 @@ def claim_run(out: Path, config: dict[str, Any], content: dict[str, Any]) -> Tra
     return _record(TrainResult, out / RESULT_NAME) if (out / RESULT_NAME).exists() else None
 
 
+def release_run(out: Path, *, folder: bool) -> None:
+    """Takes back a claim with nothing beside it, of a run that was refused before its first step; with the folder, where the claim made it."""
+    if [entry.name for entry in out.iterdir()] == [CLAIM_NAME]:
+        (out / CLAIM_NAME).unlink()
+        if folder:
+            out.rmdir()
+
+
 def save_training(folder: Path, estimator: nn.Module, optimiser: torch.optim.Optimizer, input: Input, *, progress: Progress, about: dict[str, Any]) -> None:
     """A checkpoint to continue from, in place of the one before."""
     with replaced_checkpoint(folder) as aside:

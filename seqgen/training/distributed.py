@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from seqgen.errors import UserError
+from seqgen.files import plain_temporary_folder
 from seqgen.training.checkpoint import TrainResult, read_result
 from seqgen.training.config import TrainConfig, train_config
 from seqgen.training.group import Group
@@ -25,6 +26,7 @@ from seqgen.training.train import teach
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # read when Ray is imported; else it turns a loopback address into the machine's own
 OBJECT_STORE_BYTES = 100_000_000  # nothing of ours goes through it
+TEMPORARY_BYTES = 107 - len("/ray/session_2026-11-20_19-15-49_328190_4194304/sockets/plasma_store")  # a socket's name has 107 bytes (unix(7)); Ray adds these
 
 Job = dict[str, Any]  # what a rank is sent: plain JSON values
 
@@ -52,7 +54,7 @@ def teach_one(job: Job) -> None:
 
 def run_on_workers(work: Callable[[Job], None], job: Job, num_workers: int, *, cuda: bool = False) -> None:
     """Runs `work(job)` in each of `num_workers` processes that `torch.distributed` connects, and waits. The first error of any ends all."""
-    with _connected(num_workers), tempfile.TemporaryDirectory() as scratch:
+    with _connected(num_workers), tempfile.TemporaryDirectory(dir=_plain_folder()) as scratch:
         from ray.train import RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -84,15 +86,28 @@ def _connected(num_workers: int) -> Iterator[None]:
     import ray
 
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
-    try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            cores = {"num_cpus": num_workers, "object_store_memory": OBJECT_STORE_BYTES}
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **cores, **quiet)
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"Ray for {num_workers} training processes: {str(error).splitlines()[0]}; unset RAY_ADDRESS to work on this machine alone") from None
+    if address:
+        _join(address, num_workers, quiet)
+    else:
+        cores = {"num_cpus": num_workers, "object_store_memory": OBJECT_STORE_BYTES}
+        local = {"_node_ip_address": "127.0.0.1", "_temp_dir": str(_plain_folder() / "ray")}
+        ray.init("local", include_dashboard=False, **local, **cores, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _join(address: str, num_workers: int, quiet: dict[str, Any]) -> None:
+    """Connects to a running cluster."""
+    import ray
+
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f"Ray for {num_workers} training processes: {str(error).splitlines()[0]}; unset RAY_ADDRESS to work on this machine alone") from None
+
+
+def _plain_folder() -> Path:
+    """A temporary folder with a name that Ray can take."""
+    return plain_temporary_folder(("RAY_TMPDIR", "TMPDIR"), TEMPORARY_BYTES)

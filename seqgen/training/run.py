@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from seqgen.training.checkpoint import TrainResult, claim_run
+from seqgen.errors import UserError
+from seqgen.training.checkpoint import TrainResult, claim_run, release_run
 from seqgen.training.config import TrainConfig
 from seqgen.training.train import Report, Say, quiet, teach
 
@@ -13,12 +14,17 @@ def train(config: TrainConfig, out: Path, *, say: Say = quiet, report: Report = 
     UserError: a folder of another config or of other files, clips or checkpoints that do not fit, a loss that is not finite.
     """
     out = Path(out)
+    was_there = out.exists()
     finished = claim_run(out, config.model_dump(mode="json"), config.identity())
     if finished is not None:
         say(f"{out}: finished already, {finished.steps} steps")
         return finished
-    if config.run.train_workers > 1:
-        from seqgen.training.distributed import train_on_workers
+    try:
+        if config.run.train_workers > 1:
+            from seqgen.training.distributed import train_on_workers
 
-        return train_on_workers(config, out, say=say)
-    return teach(config, out, say=say, report=report)
+            return train_on_workers(config, out, say=say)
+        return teach(config, out, say=say, report=report)
+    except UserError:
+        release_run(out, folder=not was_there)
+        raise

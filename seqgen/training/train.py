@@ -192,7 +192,10 @@ def _patience_is_over(progress: Progress, patience: int | None) -> bool:
 
 def _earlier_stages(start: str | None) -> list[dict[str, Any]]:
     """What the checkpoint that a run starts from says of its own training."""
-    return [] if start is None else read_record(Path(start))["about"].get("stages", [])
+    stages = [] if start is None else read_record(Path(start))["about"].get("stages", [])
+    if not isinstance(stages, list):
+        raise UserError(f"{start}: damaged (about.stages is not a list); take another checkpoint")
+    return stages
 
 
 def _about(config: TrainConfig, earlier: list[dict[str, Any]], progress: Progress) -> dict[str, Any]:

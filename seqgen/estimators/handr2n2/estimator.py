@@ -37,7 +37,7 @@ class HandR2N2Config(Section):
     """how often joints are refined while training, and later unless `inference_iterations` says otherwise"""
     inference_iterations: int | None = Field(None, ge=0, le=64)
     """how often when not training; none: as while training"""
-    neighbours: int = Field(48, ge=1)
+    neighbours: int = Field(48, ge=1, le=1024)
     """points about a joint that an iteration looks at"""
     gates: Gates = "attentive"
     """attentive (the paper's), conventional (one reset gate a joint) or none"""

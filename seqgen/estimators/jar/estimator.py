@@ -62,7 +62,7 @@ class JarConfig(Section):
     """row of the paper's Table 1: 7 is a single stage of the whole method, 10 two stages, 11 three"""
     stages: int | None = Field(None, ge=1, le=8)
     """how many stages, each refining the last; none: what the row of Table 1 has"""
-    hidden: int | None = Field(None, ge=8)
+    hidden: int | None = Field(None, ge=8, le=8192)
     """width of the decoder's layers; none: the paper's"""
     sigma: float = Field(1.5, gt=0)
     """how far a heat map of a later stage reaches, cells"""

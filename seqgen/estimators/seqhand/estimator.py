@@ -37,9 +37,9 @@ class SeqHandConfig(Section):
     """factor of all the encoder's channels, a multiple of 1/8; 1 is the standard one, for which there are published weights"""
     temporal: Temporal = "convlstm"
     """what looks back: none, lstm, convlstm (the paper's choice), i3d (kernels inflated over time) or motion (differences of frames, as in MFNet)"""
-    reduce: int | None = Field(None, ge=1)
+    reduce: int | None = Field(None, ge=1, le=8192)
     """with convlstm: channels that go into it; a quarter of the encoder's unless given"""
-    hidden: int | None = Field(None, ge=1)
+    hidden: int | None = Field(None, ge=1, le=8192)
     """with convlstm or lstm: channels of its memory; a quarter, or a half, of the encoder's unless given"""
     pose_components: int = Field(10, ge=1, le=45)
     """coefficients of the hand's pose"""

@@ -4,22 +4,25 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
 
+from seqgen import untrusted
 from seqgen.errors import UserError
 from seqgen.poses.formats.raw import CHUNK_ROWS, LARGEST, RawAnnotations
 from seqgen.skeleton import JOINT_SETS
+from seqgen.untrusted import Damaged, npy_header, npz_names
 
 Array = np.ndarray
 NPY_MAGIC = b"\x93NUMPY"
+ARRAYS = ("joints_m", "joints_mm", "joint_set", "subject", "licence")
 
 
 def read_npz(path: Path) -> RawAnnotations:
     """Joints in a numpy archive; see the head of the package."""
-    arrays = _archive(path)
+    names, arrays = _archive(path)
     unit = next((name for name in ("joints_m", "joints_mm") if name in arrays), None)
     if unit is None:
-        raise UserError(f"{path}: has no array joints_m or joints_mm (N, 21, 3); it holds {', '.join(arrays) or 'nothing'}")
+        raise UserError(f"{path}: has no array joints_m or joints_mm (N, 21, 3); it holds {', '.join(names[:10]) or 'nothing'}")
     joints, subject = arrays[unit], arrays.get("subject")
     if joints.ndim != 3 or joints.shape[1:] != (21, 3) or joints.dtype.kind not in "fiu":
         raise UserError(f"{path}: {unit} is {joints.dtype} {joints.shape}, expected numbers of shape (N, 21, 3)")
@@ -29,19 +32,17 @@ def read_npz(path: Path) -> RawAnnotations:
     if joint_set not in JOINT_SETS or not JOINT_SETS[joint_set].exact:
         raise UserError(f"{path}: joint_set is {joint_set!r}, expected one of {', '.join(n for n, s in JOINT_SETS.items() if s.exact)}")
     licence = str(arrays.get("licence", "not stated"))
-    return RawAnnotations(joints.astype(float), 1.0 if unit == "joints_m" else 1e-3, joint_set, subject, licence, True)
+    return RawAnnotations(_finite(joints, path, float), 1.0 if unit == "joints_m" else 1e-3, joint_set, subject, licence, True)
 
 
-def _archive(path: Path) -> dict[str, Array]:
+def _archive(path: Path) -> tuple[list[str], dict[str, Array]]:
+    """The names of all arrays, and those that are of use."""
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path}: not a .npz archive, or cut short; numpy.savez writes one")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
+        return npz_names(path), untrusted.read_npz(path, ARRAYS)
+    except (OSError, Damaged) as error:
         raise UserError(f"{path}: not a readable .npz of plain arrays: {error}") from None
-    except Exception as error:  # zipfile.BadZipFile and zlib.error of a damaged archive share no better base
-        raise UserError(f"{path}: damaged .npz: {error}") from None
 
 
 def read_seqhand_npy(path: Path) -> RawAnnotations:
@@ -53,22 +54,29 @@ def read_seqhand_npy(path: Path) -> RawAnnotations:
     if array.shape[1:] not in ((21, 3), (63,)) or array.dtype.kind not in "fiu":
         raise UserError(f"{path}: is {array.dtype} {array.shape}, expected numbers of shape (N, 21, 3) or (N, 63)")
     licence = "BigHand2.2M, normalised by SeqHAND's authors: research only, no redistribution"
-    return RawAnnotations(_finite_float32(array, path).reshape(-1, 21, 3), None, "mano", None, licence, False)
+    return RawAnnotations(_finite(array, path, np.float32).reshape(-1, 21, 3), None, "mano", None, licence, False)
 
 
 def _mapped(path: Path) -> Array:
     with open(path, "rb") as file:
         if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
             raise UserError(f"{path}: not a .npy file{'; a .npz is read by the format npz' if zipfile.is_zipfile(path) else ''}")
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:  # numpy reads the header as Python literals
-        raise UserError(f"{path}: not a readable .npy of plain numbers, or cut short: {error}") from None
+        file.seek(0)
+        try:
+            header = npy_header(file)
+            there = path.stat().st_size - header.offset
+            if header.num_bytes > there:
+                raise Damaged(f"its header says {header.shape} of {header.dtype}, {header.num_bytes:,} bytes, and {there:,} follow")
+        except Damaged as error:
+            raise UserError(f"{path}: not a readable .npy of plain numbers, or cut short: {error}") from None
+    if not header.num_bytes:
+        return np.empty(header.shape, header.dtype)
+    return np.memmap(path, header.dtype, "r", header.offset, header.shape, header.order)
 
 
-def _finite_float32(array: Array, path: Path) -> Float32[Array, "..."]:
-    """A copy as float32, made in pieces; the row of the first number that is none is named."""
-    copy = np.empty(array.shape, np.float32)
+def _finite(array: Array, path: Path, dtype: type) -> Float[Array, "..."]:
+    """A copy of that type, made in pieces; the row of the first number that is none is named."""
+    copy = np.empty(array.shape, dtype)
     for start in range(0, len(array), CHUNK_ROWS):
         piece = np.asarray(array[start : start + CHUNK_ROWS], float)
         bad = ~(np.abs(piece) <= LARGEST).reshape(len(piece), -1).all(1)

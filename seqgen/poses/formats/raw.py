@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 Array = np.ndarray
-LARGEST = float(np.finfo(np.float32).max)  # a coordinate beyond is no coordinate
+LARGEST = 1e15  # a coordinate beyond is no coordinate; the square of one is still a number in single precision
 CHUNK_ROWS = 100_000  # rows that are worked on at once, so that millions need no second and third copy
 
 

@@ -6,6 +6,7 @@ is an error that names it and counts the others like it: what is dropped silentl
 
 import re
 from collections.abc import Iterator
+from io import BufferedIOBase
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from seqgen.poses.formats.raw import LARGEST, RawAnnotations
 Array = np.ndarray
 Line = tuple[int, bytes]
 CHUNK_LINES = 20_000
+MAX_LINE = 20_000  # bytes: 63 numbers of 300 digits
 COLUMNS = 64
 PARSER = 2  # part of the cache's name; one more when what is kept changes
 LAST_NUMBER = re.compile(rb"(\d{1,18})\D*$")
@@ -41,7 +43,7 @@ def read_text(path: Path) -> dict[str, Array]:
 
 def parse_text(path: Path) -> dict[str, Array]:
     """`joints` (N,21,3) float32 in the file's unit, and `picture` (N,) int64: the last number in each name, -1 where there is none."""
-    joints, pictures, bad = [], [], []
+    joints, pictures, bad, num_bad = [], [], None, 0
     with open(path, "rb") as file:
         if b"\0" in file.read(65_536):
             raise UserError(f"{path}: is a binary file, expected text: a name and 63 numbers a line")
@@ -50,20 +52,22 @@ def parse_text(path: Path) -> dict[str, Array]:
             rows = [_columns(line) for _, line in lines]
             numbers = _numbers(rows)
             if numbers is None:
-                bad += [(number, what) for (number, _), row in zip(lines, rows, strict=True) if (what := _complaint(row))]
-            elif not bad:
+                complaints = [(number, what) for (number, _), row in zip(lines, rows, strict=True) if (what := _complaint(row))]
+                bad, num_bad = bad or complaints[0], num_bad + len(complaints)
+            elif bad is None:
                 joints.append(numbers)
                 pictures.append(np.array([_last_number(row[0]) for row in rows]))
-    if bad:
-        others = f" (and {len(bad) - 1} more lines that cannot be read)" if len(bad) > 1 else ""
-        raise UserError(f"{path}, line {bad[0][0]}: {bad[0][1]}{others}")
+    if bad is not None:
+        others = f" (and {num_bad - 1} more lines that cannot be read)" if num_bad > 1 else ""
+        raise UserError(f"{path}, line {bad[0]}: {bad[1]}{others}")
     if not joints:
         raise UserError(f"{path}: holds no annotations")
     return {"joints": np.concatenate(joints).reshape(-1, 21, 3), "picture": np.concatenate(pictures)}
 
 
-def _numbered_chunks(file: Iterator[bytes]) -> Iterator[list[Line]]:
-    lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+def _numbered_chunks(file: BufferedIOBase) -> Iterator[list[Line]]:
+    """Lines that hold something, so many at a time; of one without end no more than MAX_LINE bytes."""
+    lines = ((number, line) for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1) if line.strip())
     while chunk := list(islice(lines, CHUNK_LINES)):
         yield chunk
 
@@ -98,7 +102,7 @@ def _complaint(row: list[bytes]) -> str:
         except ValueError:
             return f"{word[:20].decode('ascii', 'backslashreplace')!r} is not a number"
         if not abs(value) <= LARGEST:
-            return f"holds {word.decode()}, every coordinate must be finite"
+            return f"holds {word[:20].decode()}, every coordinate must be finite"
     return ""
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from PIL import Image
 
 from seqgen.errors import UserError
 from seqgen.hand.model import HandModel
@@ -21,10 +20,13 @@ from seqgen.scene.skin.sites import ARM_COLUMNS, ARM_ROWS
 from seqgen.scene.skin.skin_map import SkinMap
 from seqgen.scene.skin.tone import ita_from_rgb, levels_from_linear, linear_from_levels
 from seqgen.splits import SPLITS, SplitConfig, SplitName, held_apart
+from seqgen.untrusted import Damaged, converted
+from seqgen.untrusted import read_picture as decoded
 
 Array = np.ndarray
 PICTURES = {".jpg", ".jpeg", ".png"}
 MAX_PICTURE_PX = 2048
+MAX_LINE = 4096  # characters
 
 log = logging.getLogger(__name__)
 
@@ -74,30 +76,46 @@ def own_skin(ref: SkinRef, where: SkinMap) -> Skin:
 @lru_cache(maxsize=32)
 def read_template(place: str) -> Float32[Array, "vertices 3"]:
     """The linear vertex colours of an OBJ file, read-only. A UserError when it has none or cannot be read."""
-    try:
-        rows = [line.split()[1:] for line in Path(place).read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith("v ")]
-        if not rows or min(map(len, rows)) < 6:
-            raise UserError(f"skin.folder {place}: its vertices have no colours; write them as `v x y z r g b`")
-        encoded = np.array([row[3:6] for row in rows], float)
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"skin.folder {place}: cannot be read as an OBJ file ({error}); remove it") from None
-    levels = encoded if encoded.max() > 1 else encoded * 255
-    if not (np.isfinite(levels).all() and 0 <= levels.min() and levels.max() <= 255):
-        raise UserError(f"skin.folder {place}: has colours outside 0..1 and 0..255; mend them or remove the file")
-    colours = linear_from_levels(levels).astype(np.float32)
+    encoded = np.array(_vertex_colours(Path(place)), float).reshape(-1, 3)
+    if not len(encoded):
+        raise UserError(f"skin.folder {place}: its vertices have no colours; write them as `v x y z r g b`")
+    colours = linear_from_levels(encoded if encoded.max() > 1 else encoded * 255).astype(np.float32)
     colours.flags.writeable = False
     return colours
+
+
+def _vertex_colours(path: Path) -> list[list[float]]:
+    """The three numbers behind the place of each vertex, from 0 to 255. UserErrors name the line."""
+    colours = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1):
+                if line.startswith("v "):
+                    colours.append(_colour(line, f"skin.folder {path}, line {number}"))
+    except OSError as error:
+        raise UserError(f"skin.folder {path}: cannot be read ({error.strerror}); remove it") from None
+    return colours
+
+
+def _colour(line: str, where: str) -> list[float]:
+    words = line.split()[4:7]
+    try:
+        colour = [float(word) for word in words]
+    except ValueError:
+        raise UserError(f"{where}: {line.strip()[:60]!a} cannot be read as a vertex; write `v x y z r g b`, or remove the file") from None
+    if len(colour) != 3:
+        raise UserError(f"{where}: its vertices have no colours; write them as `v x y z r g b`")
+    if not all(0 <= level <= 255 for level in colour):
+        raise UserError(f"{where}: has a colour outside 0..1 and 0..255; mend it or remove the file")
+    return colour
 
 
 @lru_cache(maxsize=16)
 def read_picture(place: str) -> Material:
     """A picture as a material with the gloss of skin; at most 2,048 pixels wide or high. A UserError when it cannot be decoded."""
     try:
-        with Image.open(place) as image:
-            picture = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        picture = converted(decoded(Path(place)).image, "RGB")
+    except (OSError, Damaged) as error:
         raise UserError(f"skin.folder {place}: picture cannot be decoded ({error}); remove it") from None
     picture.thumbnail((MAX_PICTURE_PX, MAX_PICTURE_PX))
     albedo = np.array(picture)

@@ -7,10 +7,7 @@ textures. The splits share no photo, or of the built-in ones no half.
 import importlib.util
 import logging
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +17,15 @@ from PIL import Image
 from seqgen.errors import UserError
 from seqgen.scene.surroundings.textures import TEXTURE_SIZE, draw_texture
 from seqgen.splits import SplitConfig, SplitName, held_apart
+from seqgen.turns import Turns
+from seqgen.untrusted import Damaged, converted, read_picture
 
 Array = np.ndarray
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 NUM_TEXTURES = 32
 MAX_PHOTO_PX = 1600
 CHECKED_PHOTOS = 2000
+CHECKED_PX = 64
 CACHE_BYTES = 128 * 2**20
 BUILT_IN_PHOTOS = {  # with whom to name
     "china": "photo by danielbuechele, flickr.com/photos/danielbuechele/6061409035, in scikit-learn",
@@ -33,12 +33,11 @@ BUILT_IN_PHOTOS = {  # with whom to name
 }
 HALVES = ("left", "right")
 HALF_SIZE = (320, 427)
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for files that are no whole pictures
-ORIENTATION = 0x0112  # the EXIF tag; what sets a picture upright, by its value, of which those above 4 lie on their side
-UPRIGHT = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), 2))
+LYING = (Image.Transpose.TRANSPOSE, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)  # what turns a picture onto its other side
 
 log = logging.getLogger(__name__)
 _decoded: OrderedDict[str, UInt8[Array, "height width 3"]] = OrderedDict()  # of this process, those used last at the end
+_keeping = Turns()
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,15 @@ def list_photos(folder: str | None, split: SplitConfig, frame_size: tuple[int, i
 
 def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
     """The sRGB pixels of a photo, upright, read-only, at most 1,600 pixels wide or high; those used last are kept, up to CACHE_BYTES."""
-    if place in _decoded:
+    with _keeping.take():
+        if place not in _decoded:
+            _decoded[place] = np.ascontiguousarray(_decode(place))
+            _decoded[place].flags.writeable = False
         _decoded.move_to_end(place)
-        return _decoded[place]
-    pixels = np.ascontiguousarray(_decode(place))
-    pixels.flags.writeable = False
-    _decoded[place] = pixels
-    while len(_decoded) > 1 and sum(kept.nbytes for kept in _decoded.values()) > CACHE_BYTES:
-        _decoded.popitem(last=False)
-    return pixels
+        pixels = _decoded[place]
+        while len(_decoded) > 1 and sum(kept.nbytes for kept in _decoded.values()) > CACHE_BYTES:
+            _decoded.popitem(last=False)
+        return pixels
 
 
 def _decode(place: str) -> UInt8[Array, "height width 3"]:
@@ -93,15 +92,13 @@ def _decode(place: str) -> UInt8[Array, "height width 3"]:
 
 def _decode_file(place: str) -> UInt8[Array, "height width 3"]:
     try:
-        with Image.open(place) as image:
-            if max(image.size) > MAX_PHOTO_PX:  # a JPEG comes out at a half, quarter or eighth, for a third of the time, still half as large as it may be
-                shrink = MAX_PHOTO_PX / 2 / max(image.size)
-                image.draft("RGB", (ceil(image.width * shrink), ceil(image.height * shrink)))
-            picture, turn = image.convert("RGB"), UPRIGHT.get(image.getexif().get(ORIENTATION))
-    except BROKEN as error:
+        size = read_picture(Path(place), decode=False).size
+        photo = read_picture(Path(place), at_least=MAX_PHOTO_PX // 2 if max(size) > MAX_PHOTO_PX else None)
+        picture = converted(photo.image, "RGB")
+    except (OSError, Damaged) as error:
         raise UserError(f"{place}: photo cannot be decoded ({error}); remove it from background.folder") from None
     picture.thumbnail((MAX_PHOTO_PX, MAX_PHOTO_PX))
-    return np.asarray(picture if turn is None else picture.transpose(turn))
+    return np.asarray(picture if photo.turn is None else picture.transpose(photo.turn))
 
 
 def _built_in_photos() -> list[PhotoRef]:
@@ -124,29 +121,30 @@ def _folder_photos(folder: Path) -> list[PhotoRef]:
         raise UserError(f"background.folder {folder}: no such folder")
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     licence, source = "not stated", "the user's folder"
-    photos = [PhotoRef(str(path.relative_to(root)), str(path.absolute()), licence, source, size, bytes=path.stat().st_size) for path, size in _readable(files).items()]
-    if not photos:
+    sizes = _readable(files)
+    if not sizes:
         raise UserError(f"background.folder {folder}: holds no readable image ({', '.join(sorted(SUFFIXES))})")
-    return photos
+    unreadable = {path: error for path, error in sizes.items() if isinstance(error, Damaged)}
+    if len(unreadable) == len(sizes):
+        path, error = next(iter(unreadable.items()))
+        raise UserError(f"background.folder {folder}: holds no readable image; {path.relative_to(root)} is none ({error})")
+    for path, error in unreadable.items():
+        log.warning("%s: not a readable image, left out (%s)", path, error)
+    there = ((path, size) for path, size in sizes.items() if path not in unreadable)
+    return [PhotoRef(str(path.relative_to(root)), str(path.absolute()), licence, source, size, bytes=path.stat().st_size) for path, size in there]
 
 
-def _readable(files: list[Path]) -> dict[Path, tuple[int, int]]:
-    """The sizes of the files that hold a picture; those that do not are named. Up to CHECKED_PHOTOS are decoded, at low resolution, so that a cut-off one shows now."""
-    with ThreadPoolExecutor() as pool:
-        sizes = list(pool.map(partial(_picture_size, decode=len(files) <= CHECKED_PHOTOS), files))
-    for path in (path for path, size in zip(files, sizes, strict=True) if size is None):
-        log.warning("%s: not a readable image, left out", path)
-    return {path: size for path, size in zip(files, sizes, strict=True) if size is not None}
+def _readable(files: list[Path]) -> dict[Path, tuple[int, int] | Damaged]:
+    """The sizes of pictures, or why a file holds none. Up to CHECKED_PHOTOS are decoded, at low resolution, so that a cut-off one shows now."""
+    return {path: _picture_size(path, decode=len(files) <= CHECKED_PHOTOS) for path in files}
 
 
-def _picture_size(path: Path, *, decode: bool) -> tuple[int, int] | None:
-    """Width and height of a picture when upright; None for what is none."""
+def _picture_size(path: Path, *, decode: bool) -> tuple[int, int] | Damaged:
+    """Width and height of a picture when upright."""
     try:
-        with Image.open(path) as image:
-            size = image.size[::-1] if image.getexif().get(ORIENTATION, 1) > 4 else image.size
-            if decode:
-                image.draft("RGB", (64, 64))
-                image.load()
-        return size
-    except BROKEN:
-        return None
+        photo = read_picture(path, at_least=CHECKED_PX, decode=decode)
+    except Damaged as error:
+        return error
+    except OSError as error:
+        return Damaged(error.strerror)
+    return photo.size[::-1] if photo.turn in LYING else photo.size

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from seqgen.errors import UserError
 from seqgen.scene.scene import Material, plain_material
+from seqgen.scene.things.mesh_files import read_mesh
 from seqgen.scene.things.solids import Solid, projected_uv
 from seqgen.srgb import LINEAR_OF_LEVEL
 
@@ -27,6 +28,7 @@ MAX_FACES = 20_000
 SMOOTH_RAD = np.radians(35.0)  # edges that bend more than this are sharp
 ROUGHNESS, REFLECTANCE = 140, 0.04  # of pictures and colours that come without: painted plastic
 MAX_PICTURE_PX = 512
+LARGEST = 1e15  # a coordinate beyond is none
 OUT = "or take it out of occluder.folder"
 
 
@@ -57,23 +59,32 @@ def load_mesh(ref: MeshRef) -> Solid:
         raise UserError(f"{ref.path}: mesh has no faces; give a surface of triangles, {OUT}")
     if len(mesh.faces) > MAX_FACES:
         raise UserError(f"{ref.path}: mesh has {len(mesh.faces):,} faces, more than {MAX_FACES:,}; simplify it, {OUT}")
-    if not np.isfinite(mesh.vertices).all():
-        raise UserError(f"{ref.path}: mesh has vertices that are not finite; export it anew, {OUT}")
+    _check_arrays(np.asarray(mesh.vertices), np.asarray(mesh.faces), ref.path)
     extent = np.ptp(mesh.vertices[mesh.faces].reshape(-1, 3), axis=0)
     if extent.min() <= 1e-6 * extent.max():
         raise UserError(f"{ref.path}: mesh is flat or a point (sides {extent[0]:g} x {extent[1]:g} x {extent[2]:g}); give a body, {OUT}")
     mesh.vertices = _upright(np.asarray(mesh.vertices), mesh.faces)
-    return _solid(mesh, _closed(mesh, ref.path))
+    with np.errstate(all="ignore"):  # of faces without an area trimesh says so, and goes on
+        return _solid(mesh, _closed(mesh, ref.path))
 
 
 def _read(path: str) -> "Trimesh":
-    import trimesh
-
     try:
-        return trimesh.load_mesh(path, process=False)
+        return read_mesh(Path(path))
     except Exception as error:  # the readers of the formats raise whatever comes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: mesh cannot be read ({reason}); export it anew, {OUT}") from None
+
+
+def _check_arrays(vertices: Array, faces: Array, path: str) -> None:
+    """Readers pass on whatever a file holds: points of the plane, faces of vertices that are not there."""
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        raise UserError(f"{path}: mesh is of vertices {vertices.shape} and faces {faces.shape}, expected triangles in space; export it anew, {OUT}")
+    if not (np.abs(vertices) <= LARGEST).all():
+        raise UserError(f"{path}: mesh has vertices that are not finite; export it anew, {OUT}")
+    outside = np.flatnonzero(((faces < 0) | (faces >= len(vertices))).any(1))
+    if len(outside):
+        raise UserError(f"{path}: mesh has a face ({outside[0]}) of vertices that are not there: it has {len(vertices):,}; export it anew, {OUT}")
 
 
 def _upright(vertices: Float[Array, "vertices 3"], faces: Int[Array, "faces 3"]) -> Float[Array, "vertices 3"]:
@@ -126,7 +137,7 @@ def _smooth_patches(merged: "Trimesh") -> Int32[Array, "faces"]:
 def _look(mesh: "Trimesh", face_normals: Float[Array, "faces 3"]) -> tuple[Float32[Array, "vertices 3"], Float32[Array, "faces 3 2"], Material | None]:
     """Linear vertex colours, texture coordinates and material: the mesh's picture, its colours, or neither."""
     white, uv, image = np.ones(mesh.vertices.shape, np.float32), getattr(mesh.visual, "uv", None), _picture(mesh.visual)
-    if uv is not None and image is not None and len(uv) == len(mesh.vertices) and np.isfinite(uv).all():
+    if uv is not None and image is not None and np.shape(uv) == (len(mesh.vertices), 2) and np.isfinite(uv).all():
         return white, np.asarray(uv, np.float32)[mesh.faces], _picture_material(image)
     axis = np.abs(face_normals).argmax(1)
     outwards = np.sign(np.take_along_axis(face_normals, axis[:, None], 1)[:, 0])

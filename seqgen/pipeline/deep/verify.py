@@ -1,6 +1,6 @@
 """`seqgen verify --deep` and `--repair`: what a data set's config and this machine know of it beyond its hashes.
 
-    every clip           its labels derived again from its parameters and pictures (`seqgen.pipeline.rederive`)
+    every clip           its labels derived again from its parameters and pictures (`seqgen.pipeline.deep.rederive`)
     a share of them      made again and compared byte for byte, on a like platform
     what is bad          made again, exactly
 """
@@ -13,11 +13,11 @@ import numpy as np
 from seqgen.dataset.manifest import Manifest, read_manifest
 from seqgen.dataset.verify import Fault, verify_dataset
 from seqgen.errors import UserError
-from seqgen.pipeline.again import remade_faults
-from seqgen.pipeline.origin import Reopened, reopen
-from seqgen.pipeline.rederive import contradictions
-from seqgen.pipeline.repair import make_unfinished
-from seqgen.pipeline.restage import open_deriver
+from seqgen.pipeline.deep.again import remade_faults
+from seqgen.pipeline.deep.origin import Reopened, reopen
+from seqgen.pipeline.deep.rederive import contradictions
+from seqgen.pipeline.deep.repair import make_unfinished
+from seqgen.pipeline.deep.restage import open_deriver
 from seqgen.pipeline.run import generate_dataset
 
 MIN_REMADE = 100  # clips that a deep check makes again at least: a small data set whole

@@ -20,7 +20,7 @@ from seqgen.dataset.progress import forget_shards, record_shard
 from seqgen.dataset.shards import ShardRecord, read_members, shard_spans
 from seqgen.errors import UserError
 from seqgen.files import PARTIAL_GLOB, file_digest, held_folder
-from seqgen.pipeline.origin import Reopened
+from seqgen.pipeline.deep.origin import Reopened
 from seqgen.pipeline.plan import ShardPlan, plan_shards
 
 ASIDE_FOLDER = ".set-aside"

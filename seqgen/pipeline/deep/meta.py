@@ -13,8 +13,8 @@ from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.sequence import HandSequence
 from seqgen.pipeline.assets import OWN, UNSTATED
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.deep.restage import Restaged
 from seqgen.pipeline.labels import frames_outside
-from seqgen.pipeline.restage import Restaged
 from seqgen.pipeline.streams import stream
 from seqgen.scene.skin.tone import ita_from_uniform, tone_name
 from seqgen.scene.surroundings.light import LightDraw

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, UInt, UInt16
 
 from seqgen.dataset.conventions import part_names
 from seqgen.dataset.sequence import HandSequence, depth_counts, is_hand, mask_bytes, normal_bytes
-from seqgen.pipeline.compare_values import PIXEL, Places, contradiction, disagreement, others, place
-from seqgen.pipeline.photo_motion import photo_motion_error
+from seqgen.pipeline.deep.photo_motion import photo_motion_error
+from seqgen.pipeline.deep.values import PIXEL, Places, contradiction, disagreement, others, place
 from seqgen.render.renderer import Frames
 from seqgen.skeleton import PART_BACKGROUND, PART_OCCLUDER
 

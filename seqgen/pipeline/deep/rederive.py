@@ -22,13 +22,13 @@ from seqgen.dataset.encoding import FRAME_MEMBERS
 from seqgen.dataset.mirror import NEGATE_X
 from seqgen.dataset.sequence import NOT_HIDDEN, HandSequence, Labels
 from seqgen.geometry import matrix_from_axis_angle
-from seqgen.pipeline.compare_meta import frame_contradictions, meta_contradictions, stores_flow
-from seqgen.pipeline.compare_pictures import as_in_mirror, picture_contradictions
-from seqgen.pipeline.compare_values import FRAME, JOINT, contradiction, disagreement
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.deep.meta import frame_contradictions, meta_contradictions, stores_flow
+from seqgen.pipeline.deep.pictures import as_in_mirror, picture_contradictions
+from seqgen.pipeline.deep.restage import Deriver, Restaged, open_deriver, restage
+from seqgen.pipeline.deep.values import FRAME, JOINT, contradiction, disagreement
 from seqgen.pipeline.labels import hand_box, joints_hidden_by, renderer_extras, visible_box
 from seqgen.pipeline.process import one_thread
-from seqgen.pipeline.restage import Deriver, Restaged, open_deriver, restage
 from seqgen.render.renderer import Frames
 from seqgen.skeleton import FINGER_BONES, PALM_M, PART_OCCLUDER, hand_frame
 

@@ -13,8 +13,8 @@ from seqgen.dataset.verify import Fault
 from seqgen.errors import UserError
 from seqgen.files import written_aside
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.deep.origin import Reopened
 from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
-from seqgen.pipeline.origin import Reopened
 from seqgen.pipeline.plan import plan_shards
 from seqgen.pipeline.process import one_thread
 
