@@ -25,7 +25,7 @@ HOMES = {
     "anny": {"hand/build_open_hand.py"},
     "av": {"prediction/video.py"},
     "argparse": {
-        *(f"cli/{name}.py" for name in ("__init__", "generating", "learning", "keeping")),
+        *(f"cli/{name}.py" for name in ("__init__", "generating", "banks", "learning", "keeping")),
         *("hand/build_open_hand.py", "prediction/build_localiser.py", "estimators/build_centre.py"),
     },
 }

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from seqgen.cli import generating, keeping, learning
+from seqgen.cli import banks, generating, keeping, learning
 from seqgen.cli.stopping import Stopped, stoppable
 from seqgen.cli.terminal import check_current_folder, mend_streams
 from seqgen.config import shipped_configs
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="seqgen", description="Synthetic hand motion as training data, and the networks that learn from it.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     generating.add_commands(commands)
+    banks.add_commands(commands)
     learning.add_commands(commands)
     keeping.add_commands(commands)
 

@@ -86,14 +86,14 @@ def _generate(index: int, sources: Sources, config: GenerateConfig) -> HandSeque
     betas = draw_betas(config, split, stream(config.seed, lead, "shape"))
     flow, rotations, redraws = draw_motion(lead, split, betas, sources.mover, config)
 
-    shot = aim(lead, rotations, betas, sources, config)
+    shot = aim(lead, rotations, betas, sources.mover.layer, config)
     stage = set_stage(lead, split, shot.hand, shot.camera, shot.view, sources.props, config)
     if index != lead:
-        shot, view_from_first = aim_again(index, lead, rotations, shot, sources, config)
+        shot, view_from_first = aim_again(index, lead, rotations, shot, sources.mover.layer, config)
         stage = seen_from(stage, view_from_first, shot.camera, index, split, sources.props, config)
 
     frames = sources.renderer.render(stage.scene, renderer_extras(config.labels))
-    left = bool(stream(config.seed, lead, "side").random() < config.hand.left)
+    left = is_left(lead, config)
     sensor = draw_sensor(config.sensor, rng=stream(config.seed, index, "sensor"))
     bank, store_flow = sources.assets.poses[split].bank, sources.assets.store_flow
     depth = depth_counts(frames.depth_m)
@@ -112,23 +112,28 @@ def _generate(index: int, sources: Sources, config: GenerateConfig) -> HandSeque
     return mirrored(sequence) if left else sequence
 
 
-def aim(lead: int, rotations: Array, betas: Array, sources: Sources, config: GenerateConfig) -> Shot:
+def is_left(lead: int, config: GenerateConfig) -> bool:
+    """Whether the clips of a motion show a left hand."""
+    return bool(stream(config.seed, lead, "side").random() < config.hand.left)
+
+
+def aim(lead: int, rotations: Array, betas: Array, layer: HandLayer, config: GenerateConfig) -> Shot:
     """The hand turned and placed before the first camera."""
     fps, rng = config.clip.stored_fps, stream(config.seed, lead, "camera")
     view = draw_view(config.camera, frames=config.clip.frames, fps=fps, rng=rng)
-    hand = pose_hand(rotations, betas, view.camera_from_hand, sources.mover.layer)
+    hand = pose_hand(rotations, betas, view.camera_from_hand, layer)
     outline_m = (hand.vertices_m - hand.joints_m[:, :1]).astype(float)
     placement = place_hand(config.camera, view, outline_m, size=config.clip.size, fps=fps, rng=rng)
     return Shot(view, placement.camera, moved_hand(hand, placement.wrist_m))
 
 
-def aim_again(index: int, lead: int, rotations: Array, first: Shot, sources: Sources, config: GenerateConfig) -> tuple[Shot, Array]:
+def aim_again(index: int, lead: int, rotations: Array, first: Shot, layer: HandLayer, config: GenerateConfig) -> tuple[Shot, Array]:
     """The same hand before another camera of the rig, and the way from the first camera's frame to this one's."""
     rig = draw_rig(config.camera, index - lead, first.view, first.hand.vertices_m.astype(float), size=config.clip.size, rng=stream(config.seed, lead, "rig"))
     turn = rig.view_from_first[:3, :3]
     view = View("third_person", turn @ first.view.camera_from_hand, rig.view_from_first @ first.view.camera_from_world)
     wrist_m = transform_points(rig.view_from_first, first.hand.joints_m[:, 0].astype(float))
-    hand = moved_hand(pose_hand(rotations, first.hand.betas, view.camera_from_hand, sources.mover.layer), wrist_m)
+    hand = moved_hand(pose_hand(rotations, first.hand.betas, view.camera_from_hand, layer), wrist_m)
     return Shot(view, rig.camera, hand), rig.view_from_first
 
 

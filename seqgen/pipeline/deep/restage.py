@@ -14,12 +14,11 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seqgen.camera import Camera
-from seqgen.geometry import transform_points
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.model import HandModel
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import Shot
-from seqgen.pipeline.motion import draw_betas, moved_hand, pose_hand
+from seqgen.pipeline.generate import Shot, aim, aim_again, is_left
+from seqgen.pipeline.motion import draw_betas
 from seqgen.pipeline.streams import stream
 from seqgen.render import load_renderer, load_sensors
 from seqgen.render.depth_sensor import DepthSensor
@@ -29,9 +28,6 @@ from seqgen.scene.arm.wrist import dome_surface
 from seqgen.scene.scene import Background, Light, Scene, Surface, join_surfaces, plain_material
 from seqgen.scene.surface import SurfaceTemplate, surface_template
 from seqgen.scene.things.occluder import Occluder, draw_occluder, occluder_surface
-from seqgen.scene.view.placement import place_hand
-from seqgen.scene.view.rig import draw_rig
-from seqgen.scene.view.view import View, draw_view
 
 Array = np.ndarray
 MATERIAL = plain_material()  # geometry alone is looked at
@@ -75,37 +71,15 @@ def restage(index: int, rotations: Float32[Array, "frames 15 3"], deriver: Deriv
     config = deriver.config
     lead = config.lead_of(index)
     betas = draw_betas(config, config.split_of(index), stream(config.seed, lead, "shape"))
-    shot = _first_shot(lead, rotations, betas, deriver)
+    shot = aim(lead, rotations, betas, deriver.layer, config)
     hand = deriver.hand.surface(shot.hand.vertices_m, MATERIAL, np.ones((len(deriver.model.template_m), 3), np.float32))
     arm, arm_kind = _arm(lead, hand, shot, deriver)
     things, occluder, whole = _in_the_way(lead, shot, config)
     surface = join_surfaces([hand, *arm, *things])
     if index != lead:
-        shot, way = _shot_from_aside(index, lead, rotations, shot, deriver)
+        shot, way = aim_again(index, lead, rotations, shot, deriver.layer, config)
         surface = _carried(surface, way)
-    left = bool(stream(config.seed, lead, "side").random() < config.hand.left)
-    return Restaged(shot, _bare_scene(shot.camera, surface, len(hand.faces)), left, arm_kind, occluder, whole)
-
-
-def _first_shot(lead: int, rotations: Array, betas: Array, deriver: Deriver) -> Shot:
-    """The hand turned and placed before the first camera of its motion."""
-    config, rng = deriver.config, stream(deriver.config.seed, lead, "camera")
-    fps = config.clip.stored_fps
-    view = draw_view(config.camera, frames=config.clip.frames, fps=fps, rng=rng)
-    hand = pose_hand(rotations, betas, view.camera_from_hand, deriver.layer)
-    outline_m = (hand.vertices_m - hand.joints_m[:, :1]).astype(float)
-    placement = place_hand(config.camera, view, outline_m, size=config.clip.size, fps=fps, rng=rng)
-    return Shot(view, placement.camera, moved_hand(hand, placement.wrist_m))
-
-
-def _shot_from_aside(index: int, lead: int, rotations: Array, first: Shot, deriver: Deriver) -> tuple[Shot, Float[Array, "4 4"]]:
-    """The same hand before another camera of the rig, and the way there from the first camera's frame."""
-    config = deriver.config
-    rig = draw_rig(config.camera, index - lead, first.view, first.hand.vertices_m.astype(float), size=config.clip.size, rng=stream(config.seed, lead, "rig"))
-    view = View("third_person", rig.view_from_first[:3, :3] @ first.view.camera_from_hand, rig.view_from_first @ first.view.camera_from_world)
-    wrist_m = transform_points(rig.view_from_first, first.hand.joints_m[:, 0].astype(float))
-    hand = moved_hand(pose_hand(rotations, first.hand.betas, view.camera_from_hand, deriver.layer), wrist_m)
-    return Shot(view, rig.camera, hand), rig.view_from_first
+    return Restaged(shot, _bare_scene(shot.camera, surface, len(hand.faces)), is_left(lead, config), arm_kind, occluder, whole)
 
 
 def _arm(lead: int, hand: Surface, shot: Shot, deriver: Deriver) -> tuple[list[Surface], str]:
