@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 SAMPLE_S, WARM_UP_S, BLOCK_S = 5.0, 60.0, 30.0
-FIELDS = "--sequences 10000000 --output.sequences_per_shard 20 --output.preview 0 --split.val 0 --split.test 0".split()
+FIELDS = "--sequences 1000000 --output.sequences_per_shard 20 --output.preview 0 --split.val 0 --split.test 0".split()
 DONE = re.compile(r"(\d+)/\d+ sequences")
 LIBRARIES = ("numpy", "torch", "warp-lang", "ray")
 PAGE = Path(__file__).with_suffix(".md")

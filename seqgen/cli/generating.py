@@ -55,11 +55,20 @@ def generate_command(words: list[str]) -> int:
         print(f"{directory}: {outcome.made} sequences made; the shards of other runs are not all there yet")
         return 0
     print(f"{directory}: {config.sequences} sequences of {config.clip.frames} frames" + ("" if outcome.made else " were there already, whole"))
+    _print_verdict(directory)
     if config.output.preview and (outcome.made or not (directory / "preview.png").exists()):
         write_preview(directory, directory, list(range(min(config.output.preview, config.sequences))))
     if config.output.preview:
         print(f"{directory / 'preview.png'}: what it looks like")
     return 0
+
+
+def _print_verdict(directory: Path) -> None:
+    """Whether the data set may be shared, and the first reason; dataset.json has them all."""
+    from seqgen.dataset.manifest import read_manifest
+
+    sharing = read_manifest(directory).sharing
+    print(f"may be shared: {'yes' if sharing['may_be_shared'] else 'no'}, because {sharing['because'][0]}")
 
 
 def again_command(name: str | None, out: str | None, sequence: str, fields: dict[str, Any]) -> int:
@@ -69,13 +78,14 @@ def again_command(name: str | None, out: str | None, sequence: str, fields: dict
     from seqgen.pipeline.deep.origin import reopen
     from seqgen.pipeline.generate import open_sources
 
-    if fields:
-        raise UserError(f"command line: --sequence takes the config from the data set, so --{next(iter(fields))} cannot be set")
+    others = sorted(fields.keys() - {"workers"})
+    if others:
+        raise UserError(f"command line: --sequence takes the config from the data set, so --{others[0]} cannot be set")
     directory = _dataset_folder(name, out)
     origin = reopen(directory, print)
     index = parse_id(sequence, origin.config.sequences)
     remade = remake(index, open_sources(origin.assets, origin.config), origin.config)
-    folder = Path(out) if name and out else Path("outputs") / f"{directory.resolve().name}-{remade.key}"
+    folder = Path(out) if out and Path(out) != directory else Path("outputs") / f"{directory.resolve().name}-{remade.key}"
     write_members(remade, folder)
     print(f"{folder}: {len(remade.members)} files of sequence {remade.key}")
     shard = directory / SHARD_FOLDER / shard_of(index, origin.config)
@@ -90,15 +100,15 @@ def again_command(name: str | None, out: str | None, sequence: str, fields: dict
 
 
 def _dataset_folder(name: str | None, out: str | None) -> Path:
-    """The data set that `--sequence` is about: named first, by its folder or its dataset.json, else the one that --out names."""
+    """The data set that `--sequence` is about: named first, by its folder or its dataset.json, else the one in --out, else that of a shipped config."""
     from seqgen.dataset.manifest import MANIFEST_NAME
 
-    if name is None:
-        return Path(out or Path("outputs") / "quickstart")
-    path = Path(name)
-    if path.name == MANIFEST_NAME:
-        return path.parent
-    return path if path.is_dir() else Path("outputs") / name
+    path = Path(name or "quickstart")
+    if name and (path.is_dir() or path.name == MANIFEST_NAME):
+        return path if path.is_dir() else path.parent
+    if out and (name is None or (Path(out) / MANIFEST_NAME).exists()):
+        return Path(out)
+    return Path("outputs") / path.stem
 
 
 def _one_word(overrides: dict[str, Any], option: str) -> str | None:

@@ -187,6 +187,7 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
         records = {name: tuple(_record(kind, entry) for entry in content[name]) for name, kind in {"assets": Asset, "shards": ShardRecord, "parts": Part}.items()}
         records["index"] = _record(IndexRecord, content["index"])
         _check_counts(**values["counts"])
+        _check_sharing(**values["sharing"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     for shard in records["shards"]:
@@ -201,6 +202,11 @@ def _check_counts(sequences: Any, frames: Any, splits: Any) -> None:
             raise TypeError(f"counts.{name} is {count!r}")
     if not isinstance(splits, dict):
         raise TypeError(f"counts.splits is {splits!r}")
+
+
+def _check_sharing(may_be_shared: Any, because: Any, attribution: Any) -> None:
+    if not isinstance(may_be_shared, bool) or not isinstance(attribution, list) or not isinstance(because, list) or not because:
+        raise TypeError(f"sharing is {may_be_shared!r}, because {because!r}, attribution {attribution!r}")
 
 
 def _record(kind: type[Record], entry: Any) -> Record:
