@@ -1,7 +1,6 @@
 """Files that are whole or not there: written aside, flushed, renamed. And the folder for what can be made again."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -101,26 +100,6 @@ def storage_named(place: Path) -> Iterator[None]:
 def is_storage_error(error: BaseException) -> bool:
     """Whether the storage is what is wrong: space, quota, write protection."""
     return isinstance(error, OSError) and error.errno in STORAGE_ERRORS
-
-
-@contextmanager
-def held_folder(directory: Path, *, shared: bool = False) -> Iterator[None]:
-    """Keeps other runs out of a folder inside the block; `shared`: those only that are not shared. The system lets go of what a killed process held.
-
-    A UserError where another run holds it. Where the file system has no such locks, nothing is held: what is written there must bear company anyway.
-    """
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f"{directory}: another run is writing here; wait for it to end, or choose another --out") from None
-    except OSError as error:
-        log.info("%s: cannot be locked (%s)", directory, error)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def flush_to_disk(path: Path) -> None:

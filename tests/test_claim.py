@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from sequences import CONFIG, ORIGIN, write_data_set, write_rows
 
-from seqgen.dataset.claim import Origin, claim_folder, sweep
+from seqgen.dataset import hold
+from seqgen.dataset.claim import Origin, claim_folder, identity_of, sweep
+from seqgen.dataset.hold import claim_alone, claim_together, hold_folder
 from seqgen.dataset.progress import finished_shards, record_shard
 from seqgen.dataset.shards import shard_name
 from seqgen.errors import UserError
@@ -124,3 +126,76 @@ def test_foreign_folders_are_refused(tmp_path: Path, overwrite: bool) -> None:
     with pytest.raises(UserError, match="is a file"):
         claim_folder(tmp_path / "thesis.tex", ORIGIN, overwrite=overwrite)
     assert (tmp_path / "shards" / "train-000000.tar").read_text() == "mine"
+
+
+# Several runs
+
+
+def test_alone_and_together(tmp_path: Path) -> None:
+    with hold_folder(tmp_path) as first, hold_folder(tmp_path) as second, hold_folder(tmp_path) as third:
+        assert first.alone() and not second.alone() and not second.together()
+        assert first.together() and second.together() and not third.alone()
+        first.release()
+        assert not third.alone()
+        second.release()
+        assert third.alone()
+
+
+def test_runs_together_do_not_change_whose_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold, "WAIT_S", 0.3)
+    larger = ORIGIN.of(20)
+    with hold_folder(tmp_path) as first, hold_folder(tmp_path) as second, hold_folder(tmp_path) as third:
+        assert claim_together(first, ORIGIN) == "new" and claim_together(second, ORIGIN) == "unfinished"
+        for other in (larger, OTHER):
+            with pytest.raises(UserError, match="runs are at work here alone, or on another config or number of sequences"):
+                claim_together(third, other)
+        with pytest.raises(UserError, match="another run is writing here"):
+            claim_alone(third, ORIGIN)
+        first.release()
+        second.release()
+        assert claim_together(third, larger) == "unfinished" and identity_of(tmp_path) == larger.identity
+
+
+def test_without_locks_only_old_leftovers_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBADF, "no locks here")
+
+    monkeypatch.setattr(hold.fcntl, "flock", refuse)
+    with hold_folder(tmp_path) as held:
+        assert claim_alone(held, ORIGIN) == "new" and not held.works
+        (tmp_path / "shards").mkdir()
+        young, old = (tmp_path / "shards" / f".{name}.partial-1-2" for name in ("young", "old"))
+        for path in (young, old, tmp_path / "shards" / "train-000000.tar"):
+            path.write_text("half")
+        os.utime(old, (0, 0))
+        held.sweep()
+        held.sweep_at_the_end()
+    assert young.exists() and not old.exists() and (tmp_path / "shards" / "train-000000.tar").exists()
+
+
+def test_files_that_are_not_ours_are_not_swept(tmp_path: Path) -> None:
+    claim_folder(tmp_path, ORIGIN)
+    (tmp_path / "shards" / "train-000001.tar").mkdir(parents=True)
+    for name in ("my-backup.tar", "train-000000.tar", "train-000000.tar.bak"):
+        (tmp_path / "shards" / name).write_text("mine")
+    sweep(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["my-backup.tar", "train-000000.tar.bak", "train-000001.tar"]
+
+
+@pytest.mark.parametrize("name", ["index.parquet", "dataset.json"])
+def test_nothing_grows_from_papers_that_were_changed(tmp_path: Path, name: str) -> None:
+    write_data_set(tmp_path)
+    data = bytearray((tmp_path / name).read_bytes())
+    place = data.index(b'"shares"') + 20 if name == "dataset.json" else len(data) // 3
+    data[place] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=r"has been changed since it was written; `seqgen verify .* --repair` makes it again|is damaged"):
+        claim_folder(tmp_path, ORIGIN.of(20))
+    assert (tmp_path / "dataset.json").exists() and (tmp_path / "index.parquet").exists()
+
+
+def test_a_lost_manifest_names_its_remedy(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    (tmp_path / "dataset.json").unlink()
+    with pytest.raises(UserError, match=r"a data set without its dataset\.json; `seqgen verify .* --repair` makes it again"):
+        claim_folder(tmp_path, ORIGIN)

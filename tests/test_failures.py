@@ -8,6 +8,8 @@ from poisoned import DIES, RAISES, PoisonedWorker
 from runs import content, small_config
 
 from seqgen.dataset import open_dataset
+from seqgen.dataset.claim import Origin, claim_folder
+from seqgen.dataset.verify import verify_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline import cluster, plan
 from seqgen.pipeline.generate import generate_sequence
@@ -188,6 +190,34 @@ def test_an_unfinished_data_set_grows_too(tmp_path: Path, larger: Path) -> None:
     generate_dataset(small_config(), tmp_path, portion=Portion(shard="train-000000"))
     assert generate_dataset(small_config(sequences=25), tmp_path) == Outcome(22, whole=True)
     assert content(tmp_path) == content(larger)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_ranges_extend_a_finished_data_set(tmp_path: Path, larger: Path, first: int) -> None:
+    generate_dataset(small_config(), tmp_path)
+    assert not generate_dataset(small_config(sequences=25), tmp_path, portion=Portion(first, 2)).whole
+    (tmp_path / "shards" / ".train-000009.tar.partial-1-2").write_text("of a killed run")
+    assert generate_dataset(small_config(sequences=25), tmp_path, portion=Portion(1 - first, 2)).whole
+    assert content(tmp_path) == content(larger) and verify_dataset(tmp_path) == []
+
+
+def test_a_shard_that_vanishes_during_the_run_is_no_success(tmp_path: Path) -> None:
+    def remove(progress) -> None:
+        (tmp_path / "shards" / "train-000000.tar").unlink(missing_ok=True)
+
+    with pytest.raises(UserError, match="shards were removed or changed while this run was at work; the same command makes them again"):
+        generate_dataset(small_config(), tmp_path, report=remove)
+    assert generate_dataset(small_config(), tmp_path) == Outcome(3, whole=True)
+
+
+def test_a_folder_that_became_another_data_sets_is_left_alone(tmp_path: Path) -> None:
+    """As it may where no locks keep runs apart."""
+
+    def take_over(progress) -> None:
+        claim_folder(tmp_path, Origin({"seed": 9}, "of others"), overwrite=True)
+
+    with pytest.raises(UserError, match="has become another data set's while this run was at work"):
+        generate_dataset(small_config(), tmp_path, report=take_over)
 
 
 def test_a_data_set_does_not_shrink(larger: Path) -> None:

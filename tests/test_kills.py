@@ -91,24 +91,40 @@ def made_when(out: Path) -> dict[str, int]:
 
 
 def test_a_run_that_hangs_in_a_library_is_gone_too(tmp_path: Path) -> None:
-    """A call that holds no lock but never comes back to Python: here `sleep` of the C library."""
-    hang = "import ctypes, seqgen.pipeline.run as run; run.generate_dataset = lambda *a, **k: ctypes.CDLL(None).sleep(60) or ctypes.CDLL(None).sleep(60); "
-    words = [*COMMAND[:2], hang + "from seqgen.cli import main; main()", "generate", *JOB, "--out", str(tmp_path / "set")]
-    run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    time.sleep(3)
+    """A call that holds no lock but never comes back to Python: here `sleep` of the C library, twice, for a signal ends one."""
+    hang = (
+        "import ctypes, seqgen.pipeline.run as run; sleep = ctypes.CDLL(None).sleep; "
+        "run.generate_dataset = lambda *a, **k: print('hangs', flush=True) or sleep(60) or sleep(60); from seqgen.cli import main; main()"
+    )
+    words = [*COMMAND[:2], hang, "generate", *JOB, "--out", str(tmp_path / "set")]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout.readline() == "hangs\n"
+    time.sleep(0.5)
     start_s = time.monotonic()
     run.terminate()
     run.communicate(timeout=30)
     assert run.returncode == 128 + signal.SIGTERM and time.monotonic() - start_s < 5
 
 
+@pytest.mark.parametrize("after_s", [0.5, slow(1.0), slow(1.5), slow(2.0), slow(3.0), slow(4.0)])
+def test_a_run_that_is_stopped_while_ray_starts(after_s: float, tmp_path: Path) -> None:
+    run = start(tmp_path / "set", workers=1)
+    while not run.stdout.readline().startswith("starting 1 Ray worker"):
+        pass
+    time.sleep(after_s)
+    os.kill(run.pid, signal.SIGTERM)
+    code, _, error = finish(run)
+    assert (code, error) == (128 + signal.SIGTERM, "seqgen: stopped; the same command continues\n")
+    assert not (tmp_path / "set" / "dataset.json").exists()
+
+
 def test_of_two_runs_on_one_folder_the_second_is_refused(tmp_path: Path, undisturbed: Path) -> None:
     first = start(tmp_path / "set", workers=0)
     wait_until(lambda: shards_in(tmp_path / "set") > 0)
     os.kill(first.pid, signal.SIGSTOP)
-    for more in ((), ("--shard-range", "0/2"), ("--overwrite",)):
+    for more, why in (((), "another run is writing here"), (("--shard-range", "0/2"), "runs are at work here alone, or on another config"), (("--overwrite",), "another run")):
         code, _, error = finish(start(tmp_path / "set", *more, workers=0))
-        assert code == 2 and error == f"seqgen: {tmp_path / 'set'}: another run is writing here; wait for it to end, or choose another --out\n"
+        assert code == 2 and error.startswith(f"seqgen: {tmp_path / 'set'}: {why}") and error.count("\n") == 1
     os.kill(first.pid, signal.SIGCONT)
     assert finish(first)[0] == 0
     assert_whole(tmp_path / "set", undisturbed)

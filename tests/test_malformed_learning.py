@@ -368,4 +368,4 @@ def test_weights_for_a_backbone(name: str, sound: Path, tmp_path: Path, capsys: 
     assert call("train", "seqhand_small", "--data", sound / "clips", "--backbone-weights", path, *few, "--out", tmp_path / "out") == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("seqgen: ") and "w.pth: " in line and said in line
-    assert not harm(tmp_path).exists() and {file.name for file in (tmp_path / "out").iterdir()} <= {"config.json"}
+    assert not harm(tmp_path).exists() and not (tmp_path / "out").exists()

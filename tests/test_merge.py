@@ -29,6 +29,7 @@ from seqgen.cli import main
 from seqgen.dataset import Dataset, HandSequence, merge, open_dataset
 from seqgen.dataset.clips import DatasetClips
 from seqgen.dataset.conventions import conventions
+from seqgen.dataset.hold import held_alone
 from seqgen.dataset.index import INDEX_NAME, IndexRow, index_row, read_index
 from seqgen.dataset.manifest import MANIFEST_NAME, Manifest, Part, read_manifest, with_checksum
 from seqgen.dataset.merge import merge_datasets, merged_rows
@@ -36,7 +37,6 @@ from seqgen.dataset.meta import sequence_key
 from seqgen.errors import UserError
 from seqgen.estimators import ESTIMATORS
 from seqgen.evaluation.evaluate import Evaluation, evaluate
-from seqgen.files import held_folder
 from seqgen.prediction.frames import ClipFrames
 from seqgen.training.run import train
 
@@ -416,7 +416,7 @@ def test_a_place_that_is_taken_is_refused(sets: Path) -> None:
     merge_datasets(pair, sets / "both")
     refused([sets / "both", sets / "c"], sets / "both", "both: lies in .*both, which is to be merged")
     (sets / "held").mkdir()
-    with held_folder(sets / "held"):
+    with held_alone(sets / "held"):
         refused(pair, sets / "held", "held: another run is writing here")
 
 

@@ -154,9 +154,12 @@ def test_strangers_are_set_aside_and_copies_removed(copy: Path, sound: Path) -> 
     (shards / "train-000000.tar").rename(shards / "first.tar")
     (shards / "notes.txt").write_text("mine")
     (shards / ".train-000001.tar.partial-1-2").write_text("half")
+    (copy / ".set-aside").mkdir()
+    (copy / ".set-aside" / "notes.txt").write_text("set aside before")
     repair(copy, verify_dataset(copy), workers=0, say=lambda text: None)
     assert content(copy) == content(sound) and check(copy) == []
-    assert sorted(path.name for path in (copy / ".set-aside").iterdir()) == ["first.tar", "notes.txt"]
+    assert sorted(path.name for path in (copy / ".set-aside").iterdir()) == ["first.tar", "notes.txt", "notes.txt.1"]
+    assert (copy / ".set-aside" / "notes.txt").read_text() == "set aside before"
 
 
 @pytest.mark.parametrize("lost", ["dataset.json", "index.parquet"])
@@ -200,7 +203,7 @@ def test_one_clip_is_made_again_bit_for_bit(sound: Path) -> None:
 def test_another_platform_is_named_and_its_bytes_count_for_nothing(copy: Path) -> None:
     told = json.loads((copy / MANIFEST_NAME).read_text())
     del told["checksum"]
-    told["run"]["versions"]["torch"] = "1.0"
+    told["run"]["earlier"] = [{**told["run"], "versions": {**told["run"]["versions"], "torch": "1.0"}}]  # of one of the machines that made it
     (copy / MANIFEST_NAME).write_text(with_checksum(told))
     inject(copy, {KEY: swap(members_of(copy, KEY), "000.rgb.jpg", "001.rgb.jpg")})
     said: list[str] = []

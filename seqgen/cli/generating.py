@@ -38,6 +38,8 @@ def generate_command(words: list[str]) -> int:
     overrides = parse_overrides(words, ALIASES)
     out, part, shard, sequence = (_one_word(overrides, option) for option in ("out", "shard_range", "only_shard", "sequence"))
     if sequence is not None:
+        if part is not None or shard is not None or overwrite:
+            raise UserError("command line: --sequence goes without --shard-range, --only-shard and --overwrite")
         return again_command(name, out, sequence, overrides)
     if part is not None and (overwrite or shard is not None):
         raise UserError(f"command line: --shard-range goes without {'--overwrite' if overwrite else '--only-shard'}: other machines work in the same folder")
@@ -52,7 +54,7 @@ def generate_command(words: list[str]) -> int:
     with _Reporter(config.sequences) as reporter:
         outcome = generate_dataset(config, directory, overwrite=overwrite, portion=portion, say=reporter.say, report=reporter.report)
     if not outcome.whole:
-        print(f"{directory}: {outcome.made} sequences made; the shards of other runs are not all there yet")
+        print(f"{directory}: {outcome.made} sequences made; the other shards are not all there yet, so the data set is not whole")
         return 0
     print(f"{directory}: {config.sequences} sequences of {config.clip.frames} frames" + ("" if outcome.made else " were there already, whole"))
     _print_verdict(directory)
@@ -74,7 +76,7 @@ def _print_verdict(directory: Path) -> None:
 def again_command(name: str | None, out: str | None, sequence: str, fields: dict[str, Any]) -> int:
     """`seqgen generate DATASET --sequence ID`: one clip made again from the data set's own config, written as files and compared with what is stored."""
     from seqgen.dataset.manifest import SHARD_FOLDER
-    from seqgen.pipeline.deep.again import other_members, parse_id, remake, shard_of, write_members
+    from seqgen.pipeline.deep.again import other_members, parse_id, ready_folder, remake, shard_of, write_members
     from seqgen.pipeline.deep.origin import reopen
     from seqgen.pipeline.generate import open_sources
 
@@ -84,8 +86,9 @@ def again_command(name: str | None, out: str | None, sequence: str, fields: dict
     directory = _dataset_folder(name, out)
     origin = reopen(directory, print)
     index = parse_id(sequence, origin.config.sequences)
+    folder = Path(out) if out and Path(out) != directory else Path("outputs") / f"{directory.resolve().name}-{index:08d}"
+    ready_folder(folder)
     remade = remake(index, open_sources(origin.assets, origin.config), origin.config)
-    folder = Path(out) if out and Path(out) != directory else Path("outputs") / f"{directory.resolve().name}-{remade.key}"
     write_members(remade, folder)
     print(f"{folder}: {len(remade.members)} files of sequence {remade.key}")
     shard = directory / SHARD_FOLDER / shard_of(index, origin.config)
@@ -113,7 +116,9 @@ def _dataset_folder(name: str | None, out: str | None) -> Path:
 
 def _one_word(overrides: dict[str, Any], option: str) -> str | None:
     """An option that is no field of the config, taken out of those that are."""
-    word = overrides.pop(option, None)
+    there, word = option in overrides, overrides.pop(option, None)
+    if there and word is None and option != "out":
+        word = "none"
     if isinstance(word, list) or word == "":
         what = "one folder" if option == "out" else "one value"
         raise UserError(f"command line: --{option.replace('_', '-')} takes {what}, got {word!r}; the config's name comes first")

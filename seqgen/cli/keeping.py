@@ -19,8 +19,8 @@ def add_commands(commands: Any) -> None:
     verify = commands.add_parser("verify", help="is a data set whole and true? exit code 1 if not")
     verify.add_argument("dataset", type=Path, help="folder of a data set")
     verify.add_argument("--deep", action="store_true", help="also derive all labels again, and make a share of the sequences again to compare their bytes")
-    verify.add_argument("--percent", type=float, default=1.0, metavar="P", help="with --deep: make P percent of the sequences again, a hundred at least (default 1)")
-    verify.add_argument("--seed", type=int, default=0, metavar="S", help="with --deep: another S makes others again (default 0)")
+    verify.add_argument("--percent", type=float, metavar="P", help="with --deep: make P percent of the sequences again, a hundred at least (default 1)")
+    verify.add_argument("--seed", type=int, metavar="S", help="with --deep: another S makes others again (default 0)")
     verify.add_argument("--repair", action="store_true", help="make the bad shards again, and check once more")
     verify.add_argument("--workers", type=int, metavar="W", help="with --repair: as for generate")
     verify.set_defaults(function=verify_command)
@@ -33,8 +33,7 @@ def add_commands(commands: Any) -> None:
 
 def verify_command(known: argparse.Namespace) -> int:
     """`seqgen verify`: one line for each fault, by file and key."""
-    if not 0 <= known.percent <= 100 or known.seed < 0 or (known.workers is not None and known.workers < 0):
-        raise UserError("verify: --percent is from 0 to 100, --seed and --workers are not negative")
+    _check_options(known)
     faults = _faults(known)
     if faults and known.repair:
         from seqgen.pipeline.deep.verify import repair
@@ -45,6 +44,16 @@ def verify_command(known: argparse.Namespace) -> int:
     _tell(faults)
     print(f"{known.dataset}: {f'{len(faults)} faults' if faults[1:] else 'one fault' if faults else 'whole'}{', labels derived again' if known.deep else ''}")
     return 1 if faults else 0
+
+
+def _check_options(known: argparse.Namespace) -> None:
+    """Numbers in range, and none that would have no effect."""
+    for option, goes_with, most in (("percent", "deep", 100), ("seed", "deep", 2**63), ("workers", "repair", 100_000)):
+        value = getattr(known, option)
+        if value is not None and not getattr(known, goes_with):
+            raise UserError(f"verify: --{option} goes with --{goes_with}")
+        if value is not None and not 0 <= value <= most:
+            raise UserError(f"verify: --{option} {value}: must be from 0 to {most}")
 
 
 def _faults(known: argparse.Namespace) -> "list[Fault]":
@@ -59,7 +68,8 @@ def _faults(known: argparse.Namespace) -> "list[Fault]":
     from seqgen.pipeline.deep.verify import verify_deeply
 
     with _counting("sequences") as report:
-        return verify_deeply(known.dataset, percent=known.percent, rng=np.random.default_rng(known.seed), say=lambda text: print(text, flush=True), report=report)
+        percent, rng = 1.0 if known.percent is None else known.percent, np.random.default_rng(known.seed or 0)
+        return verify_deeply(known.dataset, percent=percent, rng=rng, say=lambda text: print(text, flush=True), report=report)
 
 
 def _tell(faults: "list[Fault]") -> None:

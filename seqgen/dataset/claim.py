@@ -12,14 +12,15 @@ Knows nothing of how shards are made.
 
 import json
 import os
+import time
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
 from seqgen.config import config_digest
-from seqgen.dataset.index import INDEX_NAME, read_index
-from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, missing_files, read_manifest
+from seqgen.dataset.index import INDEX_NAME, describe_index, read_index
+from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, SHARD_NAME, is_as_written, missing_files, read_manifest
 from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, note_run, record_shard
 from seqgen.errors import UserError
 from seqgen.files import PARTIAL_GLOB, json_text, write_json, write_text_once
@@ -77,6 +78,8 @@ def read_claim(directory: Path) -> dict[str, Any]:
         return {"config": claim["config"], "identity": claim["identity"]}
     except (FileNotFoundError, NotADirectoryError):
         names = sorted(entry.name for entry in directory.iterdir())
+        if INDEX_NAME in names and SHARD_FOLDER in names:
+            raise UserError(f"{directory} holds a data set without its {MANIFEST_NAME}; `seqgen verify {directory} --repair` makes it again") from None
         raise UserError(f"{directory} holds other files ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) and no data set; choose an empty folder with --out") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); remove the folder or choose another --out") from error
@@ -88,19 +91,38 @@ def no_place(directory: Path, error: OSError) -> UserError:
     return UserError(f"{directory}: no place for a data set ({reason}); choose another --out")
 
 
+def identity_of(directory: Path) -> str | None:
+    """Which data set the folder is claimed for or holds; None where nothing there says so."""
+    for read in (lambda: read_manifest(directory).identity, lambda: read_claim(directory)["identity"]):
+        try:
+            return read()
+        except UserError:
+            continue
+    return None
+
+
+def is_claimed_for(directory: Path, origin: Origin) -> bool:
+    """Whether it is this data set's already."""
+    return identity_of(directory) == origin.identity
+
+
 def sweep(directory: Path) -> None:
-    """Removes half-written files, and shards that no record vouches for (of an overwritten data set, or durable without a record). For those who are alone there."""
+    """Removes half-written files, and what no record or manifest vouches for: shards (of an overwritten data set, or durable without a record), an index. For
+    those who are alone in an unfinished folder. Files that seqgen would not name so are left alone.
+    """
     sweep_partial(directory)
+    (directory / INDEX_NAME).unlink(missing_ok=True)
     for path in (directory / SHARD_FOLDER).glob("*.tar"):
-        if not has_record(directory, path.name):
+        if SHARD_NAME.fullmatch(path.name) and path.is_file() and not has_record(directory, path.name):
             path.unlink(missing_ok=True)
 
 
-def sweep_partial(directory: Path) -> None:
-    """Removes half-written files."""
+def sweep_partial(directory: Path, *, least_age_s: float = 0.0) -> None:
+    """Removes half-written files that have not been written to for so long."""
     for folder in (directory, directory / SHARD_FOLDER, directory / PROGRESS_FOLDER):
         for path in folder.glob(PARTIAL_GLOB):
-            path.unlink(missing_ok=True)
+            if path.is_file() and time.time() - path.stat().st_mtime >= least_age_s:
+                path.unlink(missing_ok=True)
 
 
 def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
@@ -119,6 +141,7 @@ def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
         raise UserError(f"{directory} holds a data set of another config ({_difference(owner['config'], origin.config)}); choose another --out, or give --overwrite")
     if finished:
         _check_whole(directory)
+        _check_papers(directory)
         _keep_shards(directory, origin)
     else:
         adopt_records(directory, owner["identity"], origin.identity)
@@ -163,6 +186,12 @@ def _check_whole(directory: Path) -> None:
     if missing:
         more = f", and {len(missing) - 1} more files" if missing[1:] else ""
         raise UserError(f"{missing[0]} is missing or cut off{more}; `seqgen verify {directory} --repair` makes it again, --overwrite all")
+
+
+def _check_papers(directory: Path) -> None:
+    """What a larger data set takes over is what was written."""
+    if not is_as_written(directory) or describe_index(directory) != read_manifest(directory).index:
+        raise UserError(f"{directory}: {MANIFEST_NAME} or {INDEX_NAME} has been changed since it was written; `seqgen verify {directory} --repair` makes it again")
 
 
 def _is_smaller(owner: dict[str, Any], origin: Origin) -> bool:

@@ -152,9 +152,12 @@ def with_checksum(content: dict[str, Any]) -> str:
 def is_as_written(directory: Path) -> bool:
     """Whether `dataset.json`, which must be readable, is byte for byte what was once written."""
     data = (directory / MANIFEST_NAME).read_bytes()
-    content = json.loads(data)
-    content.pop("checksum", None)
-    return with_checksum(content).encode() == data
+    try:
+        content = json.loads(data)
+        content.pop("checksum", None)
+        return with_checksum(content).encode() == data
+    except ValueError:  # numbers or letters that we would not have written
+        return False
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -179,7 +182,7 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
     """The record of a file of our schema version."""
     try:
         values = {field.name: content[field.name] for field in fields(Manifest)}
-        kinds = {**dict.fromkeys(("config", "counts", "shares", "sharing", "left_out", "run"), dict), "config_hash": str, "identity": str}
+        kinds = {**dict.fromkeys(("config", "counts", "shares", "sharing", "left_out", "run", "conventions"), dict), "config_hash": str, "identity": str}
         kinds["seed"] = int | None if content["parts"] else int
         for name, kind in kinds.items():
             if not isinstance(values[name], kind):

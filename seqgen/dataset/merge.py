@@ -21,11 +21,12 @@ from seqgen.config import config_digest
 from seqgen.dataset import Dataset, open_dataset
 from seqgen.dataset.claim import no_place, sweep_partial
 from seqgen.dataset.encoding import sequence_schema
+from seqgen.dataset.hold import held_alone
 from seqgen.dataset.index import INDEX_NAME, NO_GROUP, IndexRow, describe_index, read_origin, write_index
 from seqgen.dataset.manifest import MANIFEST_NAME, Manifest, Part, build_manifest, is_as_written, missing_files, read_manifest, write_manifest
 from seqgen.dataset.provenance import describe_machine
 from seqgen.errors import UserError
-from seqgen.files import PARTIAL_GLOB, held_folder, storage_named
+from seqgen.files import PARTIAL_GLOB, storage_named
 
 DEALT = ("poses", "background", "skin")  # kinds of assets that the splits of a data set share out among them
 SAME_CLIPS = ("sequences", "output")  # settings that leave the first clips of a data set as they are
@@ -47,7 +48,7 @@ def merge_datasets(folders: Sequence[Path], out: Path) -> Manifest:
     _warn_of_leaks(datasets)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with storage_named(out), held_folder(out):
+        with storage_named(out), held_alone(out):
             return _write(out, datasets, schema["frames"])
     except OSError as error:
         raise no_place(out, error) from error

@@ -8,9 +8,7 @@ A shard is a pure function of config and plan, so a retry gives the same bytes.
 
 import logging
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -45,7 +43,7 @@ class Cluster:
         import ray
 
         quiet = {"logging_level": "ERROR", "log_to_driver": False}
-        before = signal.getsignal(signal.SIGTERM)
+        leave_signals(ray)
         try:
             if address:
                 _join(address, quiet)
@@ -53,9 +51,9 @@ class Cluster:
                 store = OBJECT_STORE_BYTES + 2 * self.assets_bytes
                 local = {"_node_ip_address": "127.0.0.1", "_temp_dir": str(plain_temporary_folder(("RAY_TMPDIR", "TMPDIR"), TEMPORARY_BYTES) / "ray")}
                 ray.init("local", num_cpus=self.num_workers, include_dashboard=False, object_store_memory=store, **local, **quiet)
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, before)  # Ray takes it for itself
+        except BaseException:
+            ray.shutdown()  # what has been started by then
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,6 +113,11 @@ class RemoteWorker:
 
     def make(self, plan: ShardPlan) -> ShardRecord:
         return self.worker.make(plan)
+
+
+def leave_signals(ray: Any) -> None:
+    """SIGTERM stays with whoever has it: Ray, when it starts, would have it end the process with exit code 15 and without a word."""
+    ray._private.utils.set_sigterm_handler = lambda handler: None
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seqgen.dataset.claim import identity_of
 from seqgen.dataset.index import index_row
 from seqgen.dataset.manifest import SHARD_FOLDER
 from seqgen.dataset.progress import record_shard
@@ -50,25 +51,30 @@ class Portion:
 def parse_range(text: str) -> Portion:
     """The portion of `--shard-range i/n`: the i-th, from 0, of n that together are the data set."""
     place, slash, of = text.partition("/")
-    if not slash or not place.isdecimal() or not of.isdecimal() or int(place) >= int(of):
+    if not slash or not (place + of).isdecimal() or not place or not of or len(text) > 20 or int(place) >= int(of):
         raise UserError(f"command line: --shard-range {text}: expected i/n with i from 0 to n - 1, as 0/4, 1/4, 2/4, 3/4 for four machines")
     return Portion(int(place), int(of))
 
 
 def plan_shards(config: GenerateConfig) -> list[ShardPlan]:
     """All shards of a data set: each split's sequences in order, `output.sequences_per_shard` at a time."""
-    plans = []
-    for split in SPLITS:
-        ids = [index for index in range(config.sequences) if config.split_of(index) == split]
-        views = config.camera.views
-        size = max(views, config.output.sequences_per_shard // views * views)  # a motion's cameras stay together
-        plans += [ShardPlan(shard_name(split, number), tuple(ids[start : start + size])) for number, start in enumerate(range(0, len(ids), size))]
-    return plans
+    ids: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for index in range(config.sequences):
+        ids[config.split_of(index)].append(index)
+    views = config.camera.views
+    size = max(views, config.output.sequences_per_shard // views * views)  # a motion's cameras stay together
+    starts = {split: range(0, len(ids[split]), size) for split in SPLITS}
+    return [ShardPlan(shard_name(split, number), tuple(ids[split][start : start + size])) for split in SPLITS for number, start in enumerate(starts[split])]
 
 
 def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, directory: Path, identity: str) -> ShardRecord:
-    """Generates and writes one shard, then its record for the data set of this identity: the unit of work. The file is whole or not there."""
+    """Generates and writes one shard, then its record for the data set of this identity: the unit of work. The file is whole or not there.
+
+    A UserError where the folder has become another data set's meanwhile, as it may where no locks keep runs apart.
+    """
     rows = []
+    if identity_of(directory) != identity:
+        raise UserError(f"{directory} has become another data set's while this run was at work")
 
     def note(sequence: HandSequence, sha256: str) -> None:
         rows.append(index_row(sequence.meta, plan.name, sha256))

@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seqgen.dataset.claim import Origin, claim_folder, no_place, sweep, sweep_partial
+from seqgen.dataset.claim import Origin, is_claimed_for, no_place
+from seqgen.dataset.hold import Hold, claim_alone, claim_together, hold_folder
 from seqgen.dataset.manifest import MANIFEST_NAME
 from seqgen.dataset.progress import FailedShard, finished_shards, note_run, noted_runs, recorded_shards, set_aside
 from seqgen.dataset.provenance import differences
 from seqgen.errors import UserError
-from seqgen.files import held_folder, storage_named
+from seqgen.files import storage_named
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.cluster import Cluster, check_address
 from seqgen.pipeline.config import GenerateConfig
@@ -81,10 +82,13 @@ def generate_dataset(
     with one_thread():
         assets = gather_assets(config, say)
     run = _Run(config, directory, Origin(config.content(), assets.digest), assets, describe_run(config, began, num_workers(config)), say, report)
-    with _ours(directory, shared=portion.is_shared):
-        if claim_folder(directory, run.origin, overwrite=overwrite) == "finished":
+    with _held(directory) as hold:
+        claim = claim_together(hold, run.origin) if portion.is_shared else claim_alone(hold, run.origin, overwrite=overwrite)
+        if claim == "finished":
             return Outcome(0, True)
-        return run.make(chosen, shared=portion.is_shared, foreground=portion.shard is not None)
+        if not portion.is_shared:
+            hold.sweep()
+        return run.make(chosen, portion)
 
 
 def num_workers(config: GenerateConfig) -> int:
@@ -93,20 +97,19 @@ def num_workers(config: GenerateConfig) -> int:
 
 
 @contextmanager
-def _ours(directory: Path, *, shared: bool) -> Iterator[None]:
-    """The folder is there and no other run works in it. Whoever is alone there leaves nothing half."""
+def _held(directory: Path) -> Iterator[Hold]:
+    """The folder is there and can be taken hold of. Whoever is alone there at the end leaves nothing half."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if not directory.is_file():
             raise no_place(directory, error) from error
         raise UserError(f"{directory} is a file; choose another --out") from error
-    with storage_named(directory), held_folder(directory, shared=shared):
+    with storage_named(directory), hold_folder(directory) as hold:
         try:
-            yield
+            yield hold
         finally:
-            if not shared:
-                sweep_partial(directory)
+            hold.sweep_at_the_end()
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,8 @@ class _Run:
     say: Callable[[str], None]
     report: Callable[[Progress], None]
 
-    def make(self, chosen: list[ShardPlan], *, shared: bool, foreground: bool) -> Outcome:
+    def make(self, chosen: list[ShardPlan], portion: Portion) -> Outcome:
         """The chosen shards that are missing, then the rest of the data set if all its shards are there."""
-        if not shared:
-            sweep(self.directory)
         self._note_itself()
         finished = finished_shards(self.directory, {plan.name: plan.ids for plan in chosen}, self.origin.identity)
         if finished:
@@ -133,7 +134,7 @@ class _Run:
         there, total = (sum(len(plan.ids) for plan in plans) for plans in ([plan for plan in chosen if plan.name in finished], chosen))
         failed: list[FailedShard] = []
         made, start = 0, time.monotonic()
-        with closing(self._made(todo, foreground=foreground)) as results:
+        with closing(self._made(todo, foreground=portion.shard is not None)) as results:
             for done, failures in results:
                 if isinstance(done, FailedShard):
                     failed.append(done)
@@ -145,7 +146,10 @@ class _Run:
                     self.report(Progress(there + made, total, made, made * self.config.clip.frames, time.monotonic() - start, failures))
         if failed:
             raise ShardsFailed(_what_failed(failed))
-        return Outcome(made, self._finish())
+        whole = self._finish()
+        if not whole and portion == ALL:
+            raise UserError(f"{self.directory}: shards were removed or changed while this run was at work; the same command makes them again")
+        return Outcome(made, whole)
 
     def _note_itself(self) -> None:
         """Beside the runs before it; says what of this platform may change bytes."""
@@ -177,7 +181,7 @@ class _Run:
         plans = plan_shards(self.config)
         recorded = recorded_shards(self.directory, {plan.name: plan.ids for plan in plans}, self.origin.identity)
         if len(recorded) < len(plans):
-            return (self.directory / MANIFEST_NAME).exists()
+            return (self.directory / MANIFEST_NAME).exists() and is_claimed_for(self.directory, self.origin)
         run = ended_run(self.told, noted_runs(self.directory))
         finish_dataset(self.directory, self.config, self.origin, self.assets, [recorded[plan.name] for plan in plans], run)
         return True

@@ -38,7 +38,7 @@ def remake(index: int, sources: Sources, config: GenerateConfig) -> Remade:
 
 def parse_id(text: str, sequences: int) -> int:
     """The index of a clip that is named by its number or key. A UserError where the data set has none."""
-    if not text.isdecimal() or int(text) >= sequences:
+    if not text.isdecimal() or len(text) > 20 or int(text) >= sequences:
         raise UserError(f"--sequence {text}: no such clip; the data set has {sequences}, numbered from 0")
     return int(text)
 
@@ -61,10 +61,18 @@ def other_members(remade: Remade, shard: Path) -> list[str] | None:
 
 
 def write_members(remade: Remade, folder: Path) -> None:
-    """The members as files, named as in the shard."""
+    """The members as files, named as in the shard. The folder must be there: `ready_folder`."""
     for name, data in remade.members.items():
         with written_aside(folder / f"{remade.key}.{name}") as aside:
             aside.write_bytes(data)
+
+
+def ready_folder(folder: Path) -> None:
+    """Makes a folder for members. A UserError where none can be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: no place for the files of a sequence ({error.strerror}); choose another --out") from error
 
 
 def remade_faults(directory: Path, reopened: Reopened, ids: Sequence[int], report: Callable[[int], None]) -> list[Fault]:

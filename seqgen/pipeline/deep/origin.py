@@ -1,6 +1,6 @@
 """From a data set back to what it was made from: its config, its assets, and the machine that made it beside this one.
 
-    dataset.json, or where that is damaged index.parquet, or the claim of an unfinished one ──> config ──> assets ──> are they those it was made from?
+    dataset.json, or where that is damaged the claim of an unfinished one, or index.parquet ──> config ──> assets ──> are they those it was made from?
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def reopen(directory: Path, say: Callable[[str], None]) -> Reopened:
 def _read(directory: Path) -> tuple[Manifest | None, dict[str, dict[str, Any]]]:
     """The manifest, and what is said of the origin, by the file that says it; as far as they can be read."""
     manifest, told, complaints = None, {}, []
-    for name, read in {MANIFEST_NAME: read_manifest, INDEX_NAME: read_origin, PROGRESS_FOLDER: read_claim}.items():
+    for name, read in {MANIFEST_NAME: read_manifest, PROGRESS_FOLDER: read_claim, INDEX_NAME: read_origin}.items():
         try:
             found = read(directory)
         except (UserError, OSError) as error:
@@ -73,5 +73,13 @@ def _reopen(where: str, told: dict[str, Any], manifest: Manifest | None, say: Ca
         changed = changed_assets(manifest.assets, assets.licences()) if manifest else []
         what = f"made from other assets than those here ({'; '.join(changed)})" if changed else "made by another version of seqgen, or its config has been changed"
         raise UserError(f"{where}: {what}; the same bytes need the same again")
-    other = differences(manifest.run, describe_machine(config.device)) if manifest else []
-    return Reopened(config, origin, assets, manifest, tuple(other))
+    return Reopened(config, origin, assets, manifest, _other_platforms(manifest, describe_machine(config.device)))
+
+
+def _other_platforms(manifest: Manifest | None, here: dict[str, Any]) -> tuple[str, ...]:
+    """What of the platforms that a data set was made on, all of them, is not as here."""
+    if manifest is None:
+        return ("where it was made is not known, for its dataset.json cannot be read",)
+    earlier = manifest.run.get("earlier")
+    runs = [manifest.run, *(run for run in earlier if isinstance(run, dict))] if isinstance(earlier, list) else [manifest.run]
+    return tuple(dict.fromkeys(difference for run in runs for difference in differences(run, here)))

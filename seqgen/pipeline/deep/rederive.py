@@ -1,6 +1,6 @@
 """What a stored clip says of itself, derived again from its parts: the heart of `seqgen verify --deep`.
 
-    finger rotations, seed, index ──> the hand before the camera, and all around it (`restage.py`) ──> pictures (`compare_pictures.py`), scalars (`compare_meta.py`)
+    finger rotations, seed, index ──> the hand before the camera, and all around it (`restage.py`) ──> pictures (`pictures.py`), scalars (`meta.py`)
     pose, betas, camera ... ──> joints, pixels, boxes, visibility, weak perspective, each from those that are stored beside it
 
 Taken as stored, since only the bank of poses knows more: how the fingers bend, and the motion they were asked to follow. A pose that was exchanged together
@@ -202,7 +202,7 @@ def _grown(mask: Array) -> Array:
 
 
 def _motion_off(labels: Labels, joints_m: Float32[Array, "frames 21 3"], *, left: bool) -> list[str]:
-    """The asked-for motion: in the hand frame, with the palm it is said to have, about as the pose is, and not backwards. Its steps are `compare_meta.py`'s."""
+    """The asked-for motion: in the hand frame, with the palm it is said to have, about as the pose is, and not backwards. Its steps are `meta.py`'s."""
     flow = labels.flow_joints_m
     if flow is None or labels.flow_source is None:
         return []

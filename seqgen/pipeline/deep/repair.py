@@ -8,18 +8,21 @@ Killed anywhere, `verify --repair` or the generating command goes on.
 """
 
 import hashlib
+import itertools
+import os
 from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 
 from seqgen.dataset.claim import note_runs_of, rewrite_claim
 from seqgen.dataset.encoding import decode_meta
+from seqgen.dataset.hold import held_alone
 from seqgen.dataset.index import INDEX_NAME, IndexRow, index_row
 from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER
 from seqgen.dataset.progress import forget_shards, record_shard
 from seqgen.dataset.shards import ShardRecord, read_members, shard_spans
 from seqgen.errors import UserError
-from seqgen.files import PARTIAL_GLOB, file_digest, held_folder
+from seqgen.files import PARTIAL_GLOB, file_digest
 from seqgen.pipeline.deep.origin import Reopened
 from seqgen.pipeline.plan import ShardPlan, plan_shards
 
@@ -29,7 +32,7 @@ ASIDE_FOLDER = ".set-aside"
 def make_unfinished(directory: Path, reopened: Reopened, bad: Collection[str]) -> list[str]:
     """Leaves of a data set what is sound, for a run to continue; returns the names of the shards that it lacks. `bad`: names of files that are at fault."""
     plans = plan_shards(reopened.config)
-    with held_folder(directory):
+    with held_alone(directory):
         records = {plan.name: _read_record(directory, plan) for plan in plans if plan.name not in bad}
         sound = {name: record for name, record in records.items() if record}
         forget_shards(directory)
@@ -73,5 +76,11 @@ def _clear(directory: Path, planned: Collection[str], sound: Collection[str]) ->
         if path.is_file() and (path.name in planned or fnmatch(path.name, PARTIAL_GLOB) or file_digest(path) in hashes):
             path.unlink()
         else:
-            (directory / ASIDE_FOLDER).mkdir(exist_ok=True)
-            path.rename(directory / ASIDE_FOLDER / path.name)
+            _set_aside(path, directory / ASIDE_FOLDER)
+
+
+def _set_aside(path: Path, folder: Path) -> None:
+    """Moves a stranger to a folder, under a name that is free there."""
+    folder.mkdir(exist_ok=True)
+    names = itertools.chain([path.name], (f"{path.name}.{number}" for number in itertools.count(1)))
+    path.rename(next(folder / name for name in names if not os.path.lexists(folder / name)))

@@ -5,11 +5,14 @@
     what is bad          made again, exactly
 """
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from seqgen.dataset.claim import identity_of
 from seqgen.dataset.manifest import Manifest, read_manifest
 from seqgen.dataset.verify import Fault, verify_dataset
 from seqgen.errors import UserError
@@ -30,7 +33,10 @@ def verify_deeply(directory: Path, *, percent: float, rng: np.random.Generator, 
     if manifest and manifest.parts:
         faults = verify_dataset(directory, report=report)
         for part in manifest.parts:
-            faults += verify_deeply(directory / part.path, percent=percent, rng=rng, say=say, report=report)
+            folder = directory / part.path
+            if identity_of(folder) == part.identity:  # else that is one of the faults
+                found = verify_deeply(folder, percent=percent, rng=rng, say=say, report=report)
+                faults += [replace(fault, file=os.path.join(part.path, fault.file)) for fault in found]
         return list(dict.fromkeys(faults))
     reopened = reopen(directory, say)
     deriver = open_deriver(reopened.config, reopened.assets.hand)
