@@ -33,7 +33,7 @@ PLACES = {
     "training an encoder": ("seqgen.hand.fit.bone_directions", "fit {poses} --format npz --steps 1 --out {out}/encoder.safetensors"),
     "reading an encoder": ("seqgen.hand.fit.PoseEncoder.load_state_dict", GENERATE),
     "licences": ("seqgen.pipeline.assets.Assets.licences", GENERATE),
-    "claiming a folder": ("seqgen.pipeline.run.claim_folder", GENERATE),
+    "claiming a folder": ("seqgen.dataset.hold.claim_folder", GENERATE),
     "planning shards": ("seqgen.pipeline.run.plan_shards", GENERATE),
     "opening the sources": ("seqgen.pipeline.generate.open_props", GENERATE),
     "drawing a flow": ("seqgen.poses.flow.begin_walk", GENERATE),
