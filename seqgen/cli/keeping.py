@@ -58,11 +58,20 @@ def _check_options(known: argparse.Namespace) -> None:
 
 def _faults(known: argparse.Namespace) -> "list[Fault]":
     """What is wrong with a data set."""
-    if not known.deep:
-        from seqgen.dataset.verify import verify_dataset
+    from seqgen.dataset.verify import verify_dataset
 
+    if not known.deep:
         with _counting("sequences") as report:
             return verify_dataset(known.dataset, report=report)
+    try:
+        return _deep_faults(known)
+    except UserError:  # what cannot be looked at deeply is looked at all the same
+        with _counting("sequences") as report:
+            _tell(verify_dataset(known.dataset, report=report))
+        raise
+
+
+def _deep_faults(known: argparse.Namespace) -> "list[Fault]":
     import numpy as np
 
     from seqgen.pipeline.deep.verify import verify_deeply

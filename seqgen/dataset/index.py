@@ -40,9 +40,9 @@ ROW_BYTES = 32  # at least: what no packing makes of a hash
 NO_GROUP = -1  # not null: readers that know no null integers would make floats of the column
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IndexRow:
-    """What the index says of one sequence."""
+    """What the index says of one sequence. There may be millions."""
 
     id: int
     key: str

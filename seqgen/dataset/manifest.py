@@ -170,7 +170,7 @@ def read_manifest(directory: Path) -> Manifest:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{path} is damaged: {error}; `seqgen verify {directory} --repair` may mend it") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} was not written by seqgen")
     if content.get("schema_version") != SCHEMA_VERSION:
@@ -192,7 +192,7 @@ def _parse(content: dict[str, Any], path: Path) -> Manifest:
         _check_counts(**values["counts"])
         _check_sharing(**values["sharing"])
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{path} is damaged: {error}; `seqgen verify {path.parent} --repair` may mend it") from error
     for shard in records["shards"]:
         if not SHARD_NAME.fullmatch(shard.name):
             raise UserError(f"{path} names a shard {shard.name!r}, which seqgen would not; fetch or generate it again")
