@@ -100,6 +100,8 @@ def export_command(known: argparse.Namespace) -> int:
     """`seqgen export`: an index over data sets."""
     from seqgen.dataset.merge import merge_datasets
 
+    if len(known.merge) < 2:
+        raise UserError("export: one index goes over two or more data sets; name them all after --merge")
     out = known.out or _beside(known.merge)
     manifest = merge_datasets(known.merge, out)
     splits = ", ".join(f"{count:,} {name}" for name, count in manifest.counts["splits"].items())
