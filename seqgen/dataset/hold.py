@@ -100,9 +100,8 @@ def claim_together(hold: Hold, origin: Origin) -> Claim:
     end = time.monotonic() + WAIT_S
     while time.monotonic() < end:
         if hold.alone():
-            claim = claim_folder(hold.directory, origin)
-            hold.together(wait=True)
-            return claim
+            claim_folder(hold.directory, origin)
+            hold.together(wait=True)  # another run may come in between
         if hold.together():
             if is_claimed_for(hold.directory, origin):
                 return claim_folder(hold.directory, origin)
