@@ -114,7 +114,8 @@ def test_a_run_that_is_stopped_while_ray_starts(after_s: float, tmp_path: Path) 
     time.sleep(after_s)
     os.kill(run.pid, signal.SIGTERM)
     code, _, error = finish(run)
-    assert (code, error) == (128 + signal.SIGTERM, "seqgen: stopped; the same command continues\n")
+    assert code == 128 + signal.SIGTERM
+    assert error.endswith("seqgen: stopped; the same command continues\n") and "Traceback" not in error  # for some tenths of a second Ray prints a stack before
     assert not (tmp_path / "set" / "dataset.json").exists()
 
 

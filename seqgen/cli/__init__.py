@@ -6,12 +6,11 @@ Exit codes: 0 done; 2 the user can mend it, one line on stderr; 1 a fault of our
 import argparse
 import logging
 import shutil
-import signal
 import sys
 from pathlib import Path
 
 from seqgen.cli import banks, generating, keeping, learning
-from seqgen.cli.stopping import Stopped, stoppable
+from seqgen.cli.stopping import Stopping
 from seqgen.cli.terminal import check_current_folder, mend_streams
 from seqgen.config import shipped_configs
 from seqgen.errors import UserError
@@ -24,17 +23,19 @@ FIELD_COMMANDS = {"generate": generating.generate_command, "train": learning.tra
 def main() -> None:
     """The entry point of the `seqgen` command."""
     mend_streams()
+    stopping = Stopping()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         check_current_folder()
-        with stoppable():
+        with stopping:
             code = run(sys.argv[1:])
     except UserError as error:
         print(f"seqgen: {error}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt as stopped:
+    except KeyboardInterrupt:
         print("seqgen: stopped; the same command continues", file=sys.stderr)
-        code = 128 + (stopped.signal_number if isinstance(stopped, Stopped) else signal.SIGINT)
+        stopping.leave()
+        code = 130
     sys.exit(code)
 
 

@@ -8,7 +8,9 @@ A shard is a pure function of config and plan, so a retry gives the same bytes.
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,7 +45,7 @@ class Cluster:
         import ray
 
         quiet = {"logging_level": "ERROR", "log_to_driver": False}
-        leave_signals(ray)
+        before = _keep_sigterm(ray)
         try:
             if address:
                 _join(address, quiet)
@@ -54,6 +56,9 @@ class Cluster:
         except BaseException:
             ray.shutdown()  # what has been started by then
             raise
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray's libraries have put one of theirs before it, which prints a stack
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,9 +120,10 @@ class RemoteWorker:
         return self.worker.make(plan)
 
 
-def leave_signals(ray: Any) -> None:
-    """SIGTERM stays with whoever has it: Ray, when it starts, would have it end the process with exit code 15 and without a word."""
+def _keep_sigterm(ray: Any) -> Any:
+    """The handler of SIGTERM, which stays: Ray, while it starts, would have one end the process with exit code 15 and without a word."""
     ray._private.utils.set_sigterm_handler = lambda handler: None
+    return signal.getsignal(signal.SIGTERM)
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
