@@ -1,11 +1,16 @@
 """What all tests share: a cache of their own, made once a session."""
 
+import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from seqgen.hand import load_hand
-from seqgen.hand.layer import HandLayer
+if TYPE_CHECKING:
+    from seqgen.hand.layer import HandLayer
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many as there are cores work at once, each with one; set before any library counts them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,6 +22,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def open_layer() -> HandLayer:
+def open_layer() -> "HandLayer":
     """The open hand, ready to be posed."""
+    from seqgen.hand import load_hand
+    from seqgen.hand.layer import HandLayer
+
     return HandLayer(load_hand("open"))
