@@ -11,7 +11,7 @@ from seqgen.dataset import open_dataset
 from seqgen.dataset.claim import Origin, claim_folder
 from seqgen.dataset.verify import verify_dataset
 from seqgen.errors import UserError
-from seqgen.pipeline import cluster, plan
+from seqgen.pipeline import cluster, plan, work
 from seqgen.pipeline.generate import generate_sequence
 from seqgen.pipeline.plan import Portion, parse_range, plan_shards
 from seqgen.pipeline.run import Outcome, ShardsFailed, generate_dataset
@@ -111,6 +111,7 @@ def test_an_unknown_shard_is_refused_before_any_work(tmp_path: Path) -> None:
 
 def test_workers_that_raise_or_die_cost_only_their_shards(tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "RemoteWorker", PoisonedWorker)
+    monkeypatch.setattr(work, "MAX_TRIES", 2)  # a worker that dies takes seconds to replace
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     with pytest.raises(ShardsFailed, match="2 shards could not be made"):
         generate_dataset(small_config(workers=2), tmp_path)
@@ -192,7 +193,7 @@ def test_an_unfinished_data_set_grows_too(tmp_path: Path, larger: Path) -> None:
     assert content(tmp_path) == content(larger)
 
 
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("first", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_ranges_extend_a_finished_data_set(tmp_path: Path, larger: Path, first: int) -> None:
     generate_dataset(small_config(), tmp_path)
     assert not generate_dataset(small_config(sequences=25), tmp_path, portion=Portion(first, 2)).whole

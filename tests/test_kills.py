@@ -68,7 +68,7 @@ def test_a_killed_driver_is_resumed(seed: int, tmp_path: Path, undisturbed: Path
     assert_whole(tmp_path / "set", undisturbed)
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 0), slow(signal.SIGINT, 2), slow(signal.SIGTERM, 0)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), slow(signal.SIGINT, 0), slow(signal.SIGINT, 2), slow(signal.SIGTERM, 0)])
 def test_a_stopped_run_leaves_nothing_half_within_five_seconds(number: int, workers: int, tmp_path: Path, undisturbed: Path) -> None:
     run = start(tmp_path / "set", workers=workers)
     wait_until(lambda: shards_in(tmp_path / "set") > 2)

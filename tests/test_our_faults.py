@@ -109,7 +109,7 @@ def fault(kind: type[Exception]) -> object:
     return raise_it
 
 
-@pytest.mark.parametrize(("place", "number"), [(place, number) for number, place in enumerate(PLACES)])
+@pytest.mark.parametrize(("place", "number"), [pytest.param(place, number, marks=[pytest.mark.slow] if number % 2 else []) for number, place in enumerate(PLACES)])
 def test_a_fault_of_ours_keeps_its_traceback(
     place: str, number: int, made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,7 @@ def test_a_run_is_whole(reference: Path) -> None:
     assert manifest["sharing"]["may_be_shared"] and len(manifest["sharing"]["attribution"]) == 2
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ray_workers_write_the_same_bytes(reference: Path, tmp_path: Path, workers: int) -> None:
     generate_dataset(small_config(workers=workers), tmp_path / "out")
     assert content(tmp_path / "out") == content(reference)
