@@ -187,6 +187,7 @@ def test_a_finished_data_set_grows_to_the_bytes_of_a_larger_one(tmp_path: Path, 
     assert {clip.key: clip.meta for clip in open_dataset(tmp_path) if clip.key in first} == {key: clip.meta for key, clip in first.items()}
 
 
+@pytest.mark.slow
 def test_an_unfinished_data_set_grows_too(tmp_path: Path, larger: Path) -> None:
     generate_dataset(small_config(), tmp_path, portion=Portion(shard="train-000000"))
     assert generate_dataset(small_config(sequences=25), tmp_path) == Outcome(22, whole=True)

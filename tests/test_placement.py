@@ -118,7 +118,7 @@ def test_all_of_the_hand_is_inside_in_every_frame(settings, size, frames):
         assert share[0] <= 1.03 * config.outline_bounds()[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [KINDS[0], pytest.param(KINDS[1], marks=pytest.mark.slow)])
 def test_two_thousand_clips(kind):
     """Under 3 % of frames partly outside (2 % of clips are asked for, the count's standard deviation is 0.3 %); no bias; hands of all sizes, in all places."""
     config, size = CameraConfig(kind=kind), (224, 224)

@@ -94,7 +94,7 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_photo_that_breaks_off_is_the_users_to_mend(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen at once in a folder of some size; in a huge one when it is needed, in this process or in a worker."""
     photos = tmp_path / "photos"

@@ -348,7 +348,7 @@ def manifest_injuries(text: bytes) -> Iterator[Damage]:
         "schema 2": text.replace(b'"schema_version": 3', b'"schema_version": 2'),
         "schema 4": text.replace(b'version": 3', b'version": 4'),
         "no checksum": text[: text.rindex(b",")] + b"\n}\n",
-        "another checksum": text[:-10] + b"0" + text[-9:],
+        "another checksum": text[:-10] + (b"1" if text[-10:-9] == b"0" else b"0") + text[-9:],
         "NaN": text.replace(b'"seed": 7', b'"seed": NaN', 1),
         "a huge number": text.replace(b'"seed": 7', b'"seed": ' + b"9" * 5000, 1),
         "twice a key": text.replace(b'"seed": 7', b'"seed": 7, "seed": 7', 1),
