@@ -278,10 +278,8 @@ def check(name: str, folder: Path, change: Callable[[bytes], bytes]) -> None:
         assert str(error) and "\n" not in str(error) and str(folder) in str(error), str(error)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "MANO text pickle"])  # which is smaller than a hand, for speed
 def test_a_sound_file_is_read(name: str, tmp_path: Path) -> None:
-    if name == "MANO text pickle":
-        pytest.skip("it is smaller than a hand, for speed")
     KINDS[name].read(tmp_path, KINDS[name].sound())
 
 
