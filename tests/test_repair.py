@@ -229,3 +229,27 @@ def test_other_assets_are_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_percent_but_a_hundred_at_least(sequences: int, percent: float, count: int) -> None:
     ids = drawn_ids(sequences, percent, np.random.default_rng(0))
     assert len(set(ids)) == len(ids) == count and ids == sorted(ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_damage_anywhere_is_mended(seed: int, copy: Path, sound: Path) -> None:
+    """A byte flipped, a file cut off, lost, or exchanged with another one."""
+    rng = np.random.default_rng(seed)
+    shards = sorted((copy / "shards").iterdir())
+    files = [*shards, copy / "index.parquet", copy / MANIFEST_NAME]
+    path = files[seed % len(files)]
+    data, place = bytearray(path.read_bytes()), int(rng.integers(path.stat().st_size))
+    data[place] ^= 1 << int(rng.integers(8))
+    manner = ("flipped", "cut", "lost", "exchanged")[int(rng.integers(4))]
+    if manner == "lost":
+        path.unlink()
+    elif manner == "exchanged" and path in shards:
+        other = shards[(seed + 1) % len(shards)] if shards[(seed + 1) % len(shards)] != path else shards[0]
+        path.write_bytes(other.read_bytes())
+    else:
+        path.write_bytes(data[:place] if manner == "cut" else data)
+    faults = verify_dataset(copy)
+    assert path.name in {fault.file for fault in faults}
+    repair(copy, faults, workers=0, say=lambda text: None)
+    assert content(copy) == content(sound) and verify_dataset(copy) == []
