@@ -1,6 +1,7 @@
 """Shards that fail are tried again, then set aside while the rest goes on; one in the foreground; ranges; data sets that grow."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from seqgen.dataset.claim import Origin, claim_folder
 from seqgen.dataset.verify import verify_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline import cluster, plan, work
-from seqgen.pipeline.generate import generate_sequence
+from seqgen.pipeline.generate import generate_sequences
 from seqgen.pipeline.plan import Portion, parse_range, plan_shards
 from seqgen.pipeline.run import Outcome, ShardsFailed, generate_dataset
 
@@ -20,24 +21,24 @@ POISONED = 4  # in train-000001.tar of clips 3, 4, 5
 
 
 class Poison:
-    """`generate_sequence`, but one clip raises, for so many times."""
+    """`generate_sequences`, but one clip raises, for so many times."""
 
     def __init__(self, error: Exception, *, index: int | None = POISONED, times: int = 1000) -> None:
         self.error, self.index, self.times, self.asked = error, index, times, 0
 
-    def __call__(self, index: int, *rest: object) -> object:
-        if self.index in (None, index):
+    def __call__(self, indices: Sequence[int], *rest: object) -> Iterator[object]:
+        if self.index is None or self.index in indices:
             self.asked += 1
             if self.asked <= self.times:
                 raise self.error
-        return generate_sequence(index, *rest)
+        return generate_sequences(indices, *rest)
 
 
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch):
     def give(error: Exception, **how: int | None) -> Poison:
         poisoned = Poison(error, **how)
-        monkeypatch.setattr(plan, "generate_sequence", poisoned)
+        monkeypatch.setattr(plan, "generate_sequences", poisoned)
         return poisoned
 
     return give

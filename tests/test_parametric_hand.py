@@ -24,7 +24,7 @@ from seqgen.hand.fit import encoder_of
 from seqgen.hand.layer import HandLayer, rotation_matrices
 from seqgen.hand.plausibility import hand_capsules
 from seqgen.pipeline.assets import gather_assets
-from seqgen.pipeline.motion import Mover, draw_betas, draw_motion, pose_hand
+from seqgen.pipeline.motion import Mover, draw_motions, fit_motions, pose_hand
 from seqgen.pipeline.process import one_thread
 from seqgen.skeleton import PALM_M
 
@@ -147,9 +147,11 @@ def test_labels_of_the_paper_preset_are_representable():
     """The generator's ten components before a weak-perspective camera: numbers worked out from such labels give the labelled joints and pixels."""
     config = small_config(poses={"rows": 1000}, hand={"betas": "uniform", "pose_components": 10, "refine": False})
     with one_thread():
-        assets, betas = gather_assets(config), draw_betas(config, "train", np.random.default_rng(0))
+        assets = gather_assets(config)
         encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()})
-        _, fingers, _ = draw_motion(0, "train", betas, Mover(assets, LAYER, encoder, hand_capsules(assets.hand), {}), config)
+        mover = Mover(assets, LAYER, encoder, hand_capsules(assets.hand), {})
+        clip = fit_motions(draw_motions([0], mover, config), mover, config)[0]
+        fingers, betas = clip.rotations, clip.betas
         labels = pose_hand(fingers, betas, matrix_from_axis_angle(np.random.default_rng(1).normal(0, 1.5, (len(fingers), 3))), LAYER)
     weak = np.array([[650.0, 90.0, 120.0]] * len(fingers))
     intrinsics = np.array([[[s, 0, x], [0, s, y], [0, 0, 1]] for s, x, y in weak])

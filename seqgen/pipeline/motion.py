@@ -1,6 +1,8 @@
 """How the hand of a clip moves: its shape, the motion it is asked to follow, finger rotations that follow it, and the posed hand."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +24,35 @@ from seqgen.poses.search import PoseSearch
 from seqgen.splits import SplitName
 
 Array = np.ndarray
+AnyClip = TypeVar("AnyClip", bound="Clip")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Sequence `index` of a config, as asked for: `lead` is the first of those that show its motion (itself but for the other cameras of a rig), and all that
+    is drawn for a motion is drawn for its lead."""
+
+    index: int
+    lead: int
+    split: SplitName
+    left: bool
+    betas: Float32[Array, "10"]
+
+
+@dataclass(frozen=True)
+class Moving(Clip):
+    """A clip with the motion that its hand is asked to follow."""
+
+    flow: PoseFlow
+
+
+@dataclass(frozen=True)
+class Fitted(Moving):
+    """A clip with finger rotations, and how often its motion was drawn anew because no hand could do it."""
+
+    rotations: Float32[Array, "frames 15 3"]
+    redraws: int
 
 
 @dataclass(frozen=True)
@@ -43,13 +74,44 @@ def draw_betas(config: GenerateConfig, split: SplitName, rng: np.random.Generato
     return (4 * uniform - 2 if config.hand.betas == "uniform" else ndtri(uniform)).astype(np.float32)
 
 
-def draw_motion(index: int, split: SplitName, betas: Float32[Array, "10"], mover: Mover, config: GenerateConfig) -> tuple[PoseFlow, Float32[Array, "frames 15 3"], int]:
-    """The motion a clip's hand is asked to follow, its finger rotations, and how often it was drawn anew because no hand could do it."""
+def draw_motions(indices: Sequence[int], mover: Mover, config: GenerateConfig) -> list[Moving]:
+    """Clips with the motions they begin with, before anybody knows whether a hand can do them."""
+    asked = [ask(index, config) for index in indices]
+    flows = each_motion(asked, lambda leads: [_draw_flow(clip, 0, mover, config) for clip in leads])
+    return [Moving(**vars(clip), flow=flow) for clip, flow in zip(asked, flows, strict=True)]
+
+
+def ask(index: int, config: GenerateConfig) -> Clip:
+    """Whose hand sequence `index` shows."""
+    lead, split = config.lead_of(index), config.split_of(index)
+    return Clip(index, lead, split, is_left(lead, config), draw_betas(config, split, stream(config.seed, lead, "shape")))
+
+
+def is_left(lead: int, config: GenerateConfig) -> bool:
+    """Whether the clips of a motion show a left hand."""
+    return bool(stream(config.seed, lead, "side").random() < config.hand.left)
+
+
+def each_motion(clips: Sequence[AnyClip], make: Callable[[Sequence[AnyClip]], Sequence[Made]]) -> list[Made]:
+    """For every clip what `make` makes of one clip of its motion: clips of one motion share it."""
+    leads = {clip.lead: clip for clip in clips}
+    made = dict(zip(leads, make(list(leads.values())), strict=True))
+    return [made[clip.lead] for clip in clips]
+
+
+def fit_motions(clips: Sequence[Moving], mover: Mover, config: GenerateConfig) -> list[Fitted]:
+    """Clips with finger rotations. A motion that no hand could do is drawn anew, at most `flow.redraws` times, and the last draw is taken as it is."""
+    fits = each_motion(clips, lambda leads: [_fit(clip, mover, config) for clip in leads])
+    return [Fitted(**{**vars(clip), **fit}) for clip, fit in zip(clips, fits, strict=True)]
+
+
+def _fit(clip: Moving, mover: Mover, config: GenerateConfig) -> dict[str, Any]:
+    flow = clip.flow
     for redraws in range(config.flow.redraws + 1):
-        flow = _draw_flow(split, mover, config, stream(config.seed, index, "flow", redraws))
-        rotations = _follow(flow.joints_m, flow.fps, betas, mover, config)
-        if redraws == config.flow.redraws or measure_plausibility(mover.capsules, rotations, betas).is_plausible():
-            return flow, rotations, redraws
+        flow = flow if redraws == 0 else _draw_flow(clip, redraws, mover, config)
+        rotations = _follow(flow.joints_m, flow.fps, clip.betas, mover, config)
+        if redraws == config.flow.redraws or measure_plausibility(mover.capsules, rotations, clip.betas).is_plausible():
+            return {"flow": flow, "rotations": rotations, "redraws": redraws}
     raise AssertionError("unreachable: the last draw is always taken")
 
 
@@ -78,12 +140,12 @@ def moved_hand(hand: HandMotion, wrist_m: Float[Array, "frames 3"]) -> HandMotio
     return HandMotion(hand.pose, hand.betas, translation, hand.joints_m + translation[:, None], hand.vertices_m + translation[:, None])
 
 
-def _draw_flow(split: SplitName, mover: Mover, config: GenerateConfig, rng: np.random.Generator) -> PoseFlow:
-    """A motion through the poses of a split."""
-    poses, clip = mover.assets.poses[split], config.clip
+def _draw_flow(asked: Clip, redraw: int, mover: Mover, config: GenerateConfig) -> PoseFlow:
+    """A motion through the poses of a split; one drawn anew has random numbers of its own."""
+    poses, clip, rng = mover.assets.poses[asked.split], config.clip, stream(config.seed, asked.lead, "flow", redraw)
     if config.flow.kind == "walk":
         return draw_flow(poses.bank, poses.graph, config.flow, frames=clip.frames, stride=clip.stride, fps=clip.fps, rng=rng)
-    return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.stored_fps, rng=rng, search=mover.searches.get(split))
+    return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.stored_fps, rng=rng, search=mover.searches.get(asked.split))
 
 
 def _follow(joints_m: Float[Array, "frames 21 3"], fps: float, betas: Float32[Array, "10"], mover: Mover, config: GenerateConfig) -> Float32[Array, "frames 15 3"]:

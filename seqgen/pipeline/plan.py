@@ -12,7 +12,7 @@ from seqgen.dataset.sequence import HandSequence
 from seqgen.dataset.shards import ShardRecord, shard_name, write_shard
 from seqgen.errors import UserError
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import Sources, generate_sequence
+from seqgen.pipeline.generate import Sources, generate_sequences
 from seqgen.splits import SPLITS
 
 
@@ -79,7 +79,7 @@ def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, direct
     def note(sequence: HandSequence, sha256: str) -> None:
         rows.append(index_row(sequence.meta, plan.name, sha256))
 
-    sequences = (generate_sequence(index, sources, config) for index in plan.ids)
+    sequences = generate_sequences(plan.ids, sources, config)
     record = write_shard(directory / SHARD_FOLDER / plan.name, sequences, jpeg_quality=config.output.jpeg_quality, wrote=note)
     record_shard(directory, record, rows, identity)
     return record

@@ -4,7 +4,7 @@ stands in the picture as bare geometry, without skin, light or photo.
     config, seed, index ──> shape, view ─┐
     finger rotations ────────────────────┴──> hand placed before the camera ──> wrist or arm, thing in the way ──> Scene
 
-Every random number is one that `generate.py` draws, from the same streams, so where the rotations are true all of it is. Does not know: the poses a hand was
+Every random number is one that generating draws, from the same streams, so where the rotations are true all of it is. Does not know: the poses a hand was
 asked to follow, and so neither the pose of a second hand; things from the user's folder; photos. Where such a thing is in the way, `whole` is false.
 """
 
@@ -17,8 +17,8 @@ from seqgen.camera import Camera
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.model import HandModel
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import Shot, aim, aim_again, is_left
-from seqgen.pipeline.motion import draw_betas
+from seqgen.pipeline.motion import draw_betas, is_left
+from seqgen.pipeline.shot import Shot, aim, aim_again
 from seqgen.pipeline.streams import stream
 from seqgen.render import load_renderer, load_sensors
 from seqgen.render.depth_sensor import DepthSensor

@@ -1,0 +1,99 @@
+"""The stages of generating: a clip's bits are the same alone and in any batch at any place in it, and batches are made when they are asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from itertools import count, islice
+
+import numpy as np
+import pytest
+from runs import small_config
+
+from seqgen.dataset.encoding import encode_sequence
+from seqgen.dataset.sequence import HandSequence
+from seqgen.pipeline import generate
+from seqgen.pipeline.assets import gather_assets
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.generate import BATCH, BATCH_PIXELS, STAGES, Sources, batch_size, generate_sequence, generate_sequences, open_sources
+from seqgen.pipeline.process import one_thread
+from seqgen.turns import Turns
+
+CONFIGS = {
+    "default": small_config(hand={"left": 0.5}),
+    "every picture": small_config(
+        labels={"optical_flow": True, "normals": True, "mask_amodal": True, "mask_visible": True}, sensor={"depth": "sr300"}, render={"shutter": (0.5, 0.5)}, hand={"left": 0.5}
+    ),
+    "rigs": small_config(sequences=12, camera={"views": 3}),
+    "paper": small_config(camera={"kind": "weak_perspective"}, hand={"refine": False, "pose_components": 10}, flow={"kind": "paper"}, skin={"kind": "flat"}),
+    "redrawn": small_config(flow={"median_step_mm": 8.0, "redraws": 3}),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> GenerateConfig:
+    return CONFIGS[request.param]
+
+
+@pytest.fixture(scope="module")
+def sources(config: GenerateConfig) -> Sources:
+    with one_thread():
+        return open_sources(gather_assets(config), config)
+
+
+def members(sequence: HandSequence) -> tuple:
+    """All that a record holds, and what is stored of it."""
+    arrays = {f"{name}.{field.name}": getattr(record, field.name) for name, record in (("clip", sequence), ("labels", sequence.labels)) for field in fields(record)}
+    kept = {name: (str(array.dtype), array.shape, array.tobytes()) for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    return kept, sequence.meta, sequence.key, encode_sequence(sequence, jpeg_quality=95)
+
+
+def test_alone_as_in_any_batch_at_any_place(sources: Sources, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    with one_thread():
+        alone = [members(generate_sequence(index, sources, config)) for index in range(8)]
+        for size in (2, 3, 8):
+            monkeypatch.setattr(generate, "BATCH", size)
+            order = rng.permutation(8).tolist()
+            for index, sequence in zip(order, generate_sequences(order, sources, config), strict=True):
+                assert members(sequence) == alone[index], f"sequence {index} in batches of {size}, order {order}"
+
+
+def test_stages_one_after_another_are_the_whole(sources: Sources, config: GenerateConfig) -> None:
+    assert list(STAGES) == ["flow", "fit", "skinning", "scene", "render", "image formation", "labels"]
+    with one_thread():
+        clips = [4, 1]
+        for stage in STAGES.values():
+            clips = stage(clips, sources, config)
+            assert len(clips) == 2
+        assert [members(clip) for clip in clips] == [members(generate_sequence(index, sources, config)) for index in (4, 1)]
+
+
+def test_batches_are_made_when_they_are_asked_for(sources: Sources, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(generate, "STAGES", {"all": lambda indices, *rest: asked.append(indices) or [str(index) for index in indices]})
+    made = generate_sequences(count(), sources, config)  # of all numbers that there are
+    assert asked == []
+    assert next(made) == "0" and asked == [list(range(BATCH))]
+    assert list(islice(made, BATCH)) == [str(index) for index in range(1, BATCH + 1)] and asked == [list(range(BATCH)), list(range(BATCH, 2 * BATCH))]
+    assert list(generate_sequences([], sources, config)) == []
+
+
+class NotedTurns(Turns):
+    held = False
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        self.held = True
+        yield
+        self.held = False
+
+
+def test_a_turn_is_held_while_a_batch_is_made_and_not_while_it_is_used(sources: Sources, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "STAGES", {"all": lambda indices, sources, config: [sources.turns.held for _ in indices]})
+    noted = replace(sources, turns=NotedTurns())
+    assert next(generate_sequences(range(3), noted, config)) is True and not noted.turns.held
+
+
+@pytest.mark.parametrize(("frames", "size", "expected"), [(1, (16, 16), BATCH), (10, (1000, 250), BATCH_PIXELS // 2_500_000), (10, (4096, 4096), 1)])
+def test_large_pictures_go_in_small_batches(frames: int, size: tuple[int, int], expected: int) -> None:
+    assert batch_size(small_config(clip={"frames": frames, "size": size})) == expected
