@@ -5,19 +5,14 @@ import pytest
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from seqgen.geometry import matrix_from_axis_angle
-from seqgen.hand import load_hand
-from seqgen.hand.digits import DIGIT_JOINTS, FREE, rotations_from_angles
+from seqgen.hand import load_hand, plausibility
+from seqgen.hand.digits import DIGIT_JOINTS, FREE, digit_matrices, rotations_from_angles
 from seqgen.hand.plausibility import (
     MAX_LIMIT_EXCESS_RAD,
     MAX_PENETRATION_M,
     PAIRS,
     Plausibility,
-    depths_m,
     hand_capsules,
-    measure_plausibility,
-    posed_capsules,
-    segment_distances,
 )
 
 HAND = load_hand("open")
@@ -28,8 +23,24 @@ REST = np.zeros((1, 15, 3))
 
 
 def posed(angles, betas=MEAN_SHAPE):
-    rotations = rotations_from_angles(RIG, angles)
-    return posed_capsules(CAPSULES, matrix_from_axis_angle(rotations[:, DIGIT_JOINTS - 1]), betas)
+    """Ends (frames, 19, 2, 3) and radii (19) of one clip."""
+    ends, radii = plausibility.posed_capsules(CAPSULES, digit_matrices(rotations_from_angles(RIG, angles)[None]), betas[None])
+    return ends[..., 0, :].transpose(3, 2, 1, 0), radii[:, 0, 0]
+
+
+def measure_plausibility(capsules, rotations, betas):
+    """Of one clip."""
+    return plausibility.measure_plausibility(capsules, rotations[None], betas[None])[0]
+
+
+def depths_m(ends, radii):
+    """Depths (frames, pairs) of capsules (frames, 19, 2, 3)."""
+    return plausibility.depths_m(ends.transpose(3, 2, 1, 0), radii[:, None]).T
+
+
+def segment_distances(first, second):
+    """Of segments (rows, 2, 3)."""
+    return plausibility.segment_distances(first.transpose(2, 1, 0), second.transpose(2, 1, 0))
 
 
 def angles_at_rest(num=1):

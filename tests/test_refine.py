@@ -86,8 +86,8 @@ def test_hinges_only_flex():
 @pytest.mark.parametrize("seed", range(3))
 def test_posed_digits_point_as_the_layers_bones_do(seed):
     betas, angles = np.random.default_rng(seed).standard_normal(10), angles_inside(20, seed, twist=True)
-    bones = (unit(digit_bones(RIG.joints_m(betas))) @ RIG.rest)[None]
-    made = (pose_digits(RIG, angles).turns @ bones.transpose(2, 0, 1, 3)[..., None])[..., 0].transpose(1, 2, 0, 3) @ RIG.zero.swapaxes(-1, -2)
+    bones = unit(digit_bones(RIG.joints_m(betas))) @ RIG.rest
+    made = np.einsum("ijdbt,dbj->tdbi", pose_digits(RIG, angles).turns, bones) @ RIG.zero.swapaxes(-1, -2)
     np.testing.assert_allclose(made, unit(digit_bones(hands_of(rotations_from_angles(RIG, angles), betas))), atol=1e-6)
 
 
@@ -111,8 +111,23 @@ def test_angles_mean_what_the_named_shapes_angles_mean():
 
 def fitted_angles(joints, betas=MEAN_SHAPE, start=None):
     """Each frame by itself: no term over time."""
-    problem = refine.direction_problem(RIG, joints, betas, smoothness=0.0)
-    return refine.refine_angles(problem, start_angles(RIG, problem.targets) if start is None else start)
+    problem = refine.direction_problem(RIG, joints[None], betas[None], smoothness=0.0)
+    return refine.refine_angles(problem, start_angles(RIG, problem.targets.transpose(3, 4, 1, 2, 0)) if start is None else start[None])[0]
+
+
+def refined_clip(rotations, joints, betas=MEAN_SHAPE, *, rig=RIG, fps=30.0):
+    """One clip alone."""
+    return refine.refine_directions(rig, rotations[None], joints[None], betas[None], fps=fps)[0]
+
+
+def rows_first(values):
+    """A single clip's (5, 6, ..., 1, frames) as (frames, 5, 6, ...)."""
+    return np.moveaxis(values[..., 0, :], -1, 0)
+
+
+def components_first(angles):
+    """The other way."""
+    return np.moveaxis(angles, 0, -1)[..., None, :]
 
 
 # One step
@@ -121,17 +136,21 @@ def fitted_angles(joints, betas=MEAN_SHAPE, start=None):
 def clip_problem(seed=0, frames=5):
     angles = angles_inside(frames, seed, twist=True)
     targets = hands_of(rotations_from_angles(RIG, angles_inside(frames, seed + 1)))
-    return refine.direction_problem(RIG, targets, np.random.default_rng(seed).standard_normal(10), smoothness=0.3), 1.2 * angles
+    return refine.direction_problem(RIG, targets[None], np.random.default_rng(seed).standard_normal((1, 10)), smoothness=0.3), 1.2 * angles
+
+
+def quadratic(problem, angles):
+    return refine.linearise(problem, components_first(angles))
 
 
 def test_the_way_down_is_the_slope_of_the_cost():
     problem, angles = clip_problem()
-    at, small = refine.linearise(problem, angles), 1e-6
+    at, small = quadratic(problem, angles), 1e-6
     for frame, digit, angle in np.argwhere(np.broadcast_to(FREE, angles.shape))[::7]:
         shift = np.zeros_like(angles)
         shift[frame, digit, angle] = small
-        slope = (refine.linearise(problem, angles + shift).cost - refine.linearise(problem, angles - shift).cost) / (2 * small)
-        assert at.descent[frame, digit, angle] == pytest.approx(-slope, abs=1e-6)
+        slope = (quadratic(problem, angles + shift).cost[0] - quadratic(problem, angles - shift).cost[0]) / (2 * small)
+        assert at.descent[digit, angle, 0, frame] == pytest.approx(-slope, abs=1e-6)
 
 
 def test_the_normal_matrix_is_that_of_the_bones_slopes():
@@ -140,25 +159,25 @@ def test_the_normal_matrix_is_that_of_the_bones_slopes():
     angles = RIG.active.clip(angles)
 
     def bones(values):
-        return (pose_digits(RIG, values).turns @ problem.bones.transpose(2, 0, 1, 3)[..., None])[..., 0].transpose(1, 2, 0, 3).reshape(-1, 5, 9)
+        return np.einsum("ijdbt,jdb->tdbi", pose_digits(RIG, values).turns, problem.bones[..., 0, 0]).reshape(-1, 5, 9)
 
     slopes = np.stack([(bones(angles + shift) - bones(angles - shift)) / 2e-6 for shift in 1e-6 * np.eye(6)[:, None, None]], 2)
-    expected = slopes @ slopes.swapaxes(-1, -2) + np.eye(6) * refine.FREE_TURN_WEIGHTS[:, None]
-    np.testing.assert_allclose(refine.linearise(problem, angles).normal, expected, atol=1e-8)
+    expected = slopes @ slopes.swapaxes(-1, -2) + np.eye(6) * refine.FREE_TURN_WEIGHTS[:, None, :, 0, 0]
+    np.testing.assert_allclose(rows_first(quadratic(problem, angles).normal), expected, atol=1e-8)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 7])
 def test_a_step_solves_the_whole_system_at_once(frames):
     """The banded solve against a dense one over all frames."""
     problem, angles = clip_problem(frames=frames)
-    at = refine.linearise(problem, RIG.active.clip(angles))
+    at = quadratic(problem, RIG.active.clip(angles))
     second = np.diff(np.eye(frames), n=2, axis=0)
-    moved = refine.step(problem, at, 0.01)
+    moved, normal, descent = (rows_first(values) for values in (refine.step(problem, at, np.array([0.01])), at.normal, at.descent))
     for digit in range(5):
         dense = np.kron(problem.smoothness * second.T @ second, np.diag([3.0, 3, 3, 2, 2, 1])) + 0.01 * np.eye(6 * frames)
         for frame in range(frames):
-            dense[6 * frame : 6 * frame + 6, 6 * frame : 6 * frame + 6] += at.normal[frame, digit] + np.diag(1e6 * ~FREE[digit])
-        np.testing.assert_allclose(moved[:, digit].ravel(), np.linalg.solve(dense, at.descent[:, digit].ravel()), atol=1e-9)
+            dense[6 * frame : 6 * frame + 6, 6 * frame : 6 * frame + 6] += normal[frame, digit] + np.diag(1e6 * ~FREE[digit])
+        np.testing.assert_allclose(moved[:, digit].ravel(), np.linalg.solve(dense, descent[:, digit].ravel()), atol=1e-9)
 
 
 # A clip
@@ -181,7 +200,7 @@ def test_still_hands_stay_as_they_are():
     """Through the whole door: encoder, refinement, rotations."""
     angles = np.repeat(angles_inside(1, 4), 10, 0)
     joints = hands_of(rotations_from_angles(RIG, angles))
-    refined = refine.refine_directions(RIG, encoded(joints), joints, MEAN_SHAPE)
+    refined = refined_clip(encoded(joints), joints)
     assert refined.dtype == np.float32 and refined.shape == (10, 15, 3)
     assert off_degrees(hands_of(refined), joints).max() < 0.5
     assert np.abs(np.diff(refined, axis=0)).max() < 1e-6
@@ -197,13 +216,13 @@ def test_bones_of_other_lengths_bend_no_finger():
     stretched, factor = joints.copy(), np.random.default_rng(0).uniform(0.6, 1.6, (5, 3, 1))
     stretched[:, 1:] = (joints[:, 1::4, None] + np.concatenate([np.zeros((10, 5, 1, 3)), np.cumsum(factor * digit_bones(joints), 2)], 2)).reshape(10, 20, 3)
     start = encoded(joints)
-    np.testing.assert_allclose(*(refine.refine_directions(RIG, start, hands, MEAN_SHAPE) for hands in (joints, stretched)), atol=1e-6)
+    np.testing.assert_allclose(*(refined_clip(start, hands) for hands in (joints, stretched)), atol=1e-6)
 
 
 def test_neither_place_nor_size_nor_turn_of_the_joints_matters():
     joints, turn = hands_of(rotations_from_angles(RIG, angles_inside(10, 3))), Rotation.from_rotvec([0.3, -1, 0.7]).as_matrix()
     start = encoded(joints)
-    np.testing.assert_allclose(*(refine.refine_directions(RIG, start, hands, MEAN_SHAPE) for hands in (joints, 7 * joints @ turn.T + 0.4)), atol=1e-6)
+    np.testing.assert_allclose(*(refined_clip(start, hands) for hands in (joints, 7 * joints @ turn.T + 0.4)), atol=1e-6)
 
 
 def test_limits_hold_and_are_leaned_on_before():
@@ -211,7 +230,7 @@ def test_limits_hold_and_are_leaned_on_before():
     angles = np.repeat(RIG.rest_rad[None], 4, 0)
     angles[:, 1:, [0, 3, 5]] = np.radians(-60)
     joints = hands_of(rotations_from_angles(RIG, angles))
-    found = angles_from_rotations(RIG, refine.refine_directions(RIG, np.zeros((4, 15, 3)), joints, MEAN_SHAPE))
+    found = angles_from_rotations(RIG, refined_clip(np.zeros((4, 15, 3)), joints))
     assert np.abs(RIG.passive.excess_rad(found)).max() < 1e-6
     assert (RIG.active.excess_rad(found)[:, 1:, [0, 3, 5]] < 0).any(-1).all()
     few_past = angles_inside(30, 1)
@@ -230,10 +249,10 @@ def smooth_clip(frames, seed=0):
 def test_noise_is_smoothed_and_smooth_motion_is_left_alone():
     clean = smooth_clip(60)
     noisy = clean + np.random.default_rng(0).normal(0, 0.0005, clean.shape)
-    follow = {fps: hands_of(refine.refine_directions(RIG, encoded(noisy), noisy, MEAN_SHAPE, fps=fps)) for fps in (30.0, 1e-3)}  # the second: no term over time
+    follow = {fps: hands_of(refined_clip(encoded(noisy), noisy, fps=fps)) for fps in (30.0, 1e-3)}  # the second: no term over time
     smoothed, rough = (np.linalg.norm(np.diff(joints, n=3, axis=0), axis=-1).mean() for joints in (follow[30.0], follow[1e-3]))
     assert smoothed < 0.6 * rough
-    followed, alone = (hands_of(refine.refine_directions(RIG, encoded(clean), clean, MEAN_SHAPE, fps=fps)) for fps in (30.0, 1e-3))
+    followed, alone = (hands_of(refined_clip(encoded(clean), clean, fps=fps)) for fps in (30.0, 1e-3))
     assert np.abs(followed - alone).max() < 0.01 * np.ptp(alone, axis=0).max()
     assert jerk_over_speed([followed]) < 1.05 * jerk_over_speed([clean])
 
@@ -241,9 +260,9 @@ def test_noise_is_smoothed_and_smooth_motion_is_left_alone():
 def test_a_clip_has_the_same_bits_alone_and_beside_others():
     clips = [smooth_clip(frames, seed) for seed, frames in enumerate((10, 10, 3, 25))]
     starts = [encoded(clip) for clip in clips]
-    forth = [refine.refine_directions(RIG, start, clip, MEAN_SHAPE) for start, clip in zip(starts, clips, strict=True)]
+    forth = [refined_clip(start, clip) for start, clip in zip(starts, clips, strict=True)]
     with threadpool_limits(1):
-        back = [refine.refine_directions(digit_rig(HAND), starts[i], clips[i], MEAN_SHAPE) for i in (3, 2, 1, 0)][::-1]
+        back = [refined_clip(starts[i], clips[i], rig=digit_rig(HAND)) for i in (3, 2, 1, 0)][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(forth, back, strict=True))
 
 
@@ -251,7 +270,7 @@ def test_tips_that_move_on_their_bones_are_met_too():
     model = pose_directions_hand()
     rig, betas = digit_rig(model), np.random.default_rng(0).standard_normal(10)
     joints = hands_of(rotations_from_angles(rig, angles_inside(20)), betas, model)
-    refined, rigid = (refine.refine_directions(each, encoded(joints), joints, betas, fps=1e-3) for each in (rig, dataclasses.replace(rig, tip_directions_m=None)))
+    refined, rigid = (refined_clip(encoded(joints), joints, betas, rig=each, fps=1e-3) for each in (rig, dataclasses.replace(rig, tip_directions_m=None)))
     errors = [off_degrees(hands_of(rotations, betas, model), joints)[:, 2::3].mean() for rotations in (refined, rigid)]
     assert errors[0] < 0.3 * errors[1]
 
@@ -262,7 +281,7 @@ def follow_clips(clips):
     for number, clip in enumerate(clips):
         betas = np.random.default_rng(number).standard_normal(10)
         start = encoded(clip)
-        made.append(hands_of(refine.refine_directions(RIG, start, clip, betas), betas))
+        made.append(hands_of(refined_clip(start, clip, betas), betas))
         alone.append(hands_of(start, betas))
     return made, alone
 

@@ -37,7 +37,7 @@ from seqgen.poses.graph import load_graph
 from seqgen.poses.synthesis import synthesise_poses
 from seqgen.skeleton import hand_frame
 
-FRAMES, FPS = 10, 30.0
+FRAMES, FPS, BATCH = 10, 30.0, 8
 HAND = load_hand("open")
 RIG, LAYER, CAPSULES = digit_rig(HAND), HandLayer(HAND), hand_capsules(HAND)
 RIG_FRAMES = joint_axes(HAND)[1:]
@@ -91,13 +91,13 @@ def following(name: str, clips: list[np.ndarray], encoder: PoseEncoder) -> list[
     """Directions, jerk and plausibility of clips followed by hands of drawn shapes."""
     betas = [np.random.default_rng(number).standard_normal(10) for number in range(len(clips))]
     starts = [encoded(encoder, clip) for clip in clips]
-    refined = [refine_directions(RIG, *values, fps=FPS) for values in zip(starts, clips, betas, strict=True)]
+    refined = [refine_directions(RIG, *(value[None] for value in values), fps=FPS)[0] for values in zip(starts, clips, betas, strict=True)]
     columns, hinges = [], [joint - 1 for joint in HINGES]
     for rotations in (starts, refined):
         made = [joints_of(*values) for values in zip(rotations, betas, strict=True)]
         errors = off_degrees(made, clips)
         local = np.einsum("tjc,jca->tja", np.concatenate(rotations)[:, hinges], RIG_FRAMES[hinges])
-        measured = [measure_plausibility(CAPSULES, *values) for values in zip(rotations, betas, strict=True)]
+        measured = measure_plausibility(CAPSULES, np.stack(rotations), np.stack(betas))
         implausible = np.mean([not one.is_plausible() for one in measured])
         cells = (errors.mean(), np.quantile(errors, 0.99), jerk_over_speed(made) / jerk_over_speed(clips), np.degrees(np.quantile(np.abs(local[..., [0, 2]]), 0.99)))
         columns.append([f"{cells[0]:.2f}", f"{cells[1]:.2f}", f"{cells[2]:.2f}", f"{cells[3]:.1f}", f"{100 * implausible:.0f} %"])
@@ -123,13 +123,13 @@ def best_of_three(work: Callable[[], object]) -> float:
 
 
 def throughput(name: str, clips: list[np.ndarray], encoder: PoseEncoder) -> list[Row]:
-    """Frames a second of one core, clip by clip."""
-    betas = np.zeros(10)
-    tensors = [torch.as_tensor(clip.astype(np.float32)) for clip in clips]
-    starts = [encoder(tensor).numpy() for tensor in tensors]
-    alone = best_of_three(lambda: [encoder(tensor).numpy() for tensor in tensors])
-    both = best_of_three(lambda: [refine_directions(RIG, encoder(tensor).numpy(), clip, betas, fps=FPS) for tensor, clip in zip(tensors, clips, strict=True)])
-    measured = best_of_three(lambda: [measure_plausibility(CAPSULES, start, betas) for start in starts])
+    """Frames a second of one core, BATCH clips at a time, as the generator does it."""
+    batches = [np.stack(clips[first : first + BATCH]) for first in range(0, len(clips), BATCH)]
+    shapes = [np.zeros((len(batch), 10)) for batch in batches]
+    starts = [encoder.of_clips(batch) for batch in batches]
+    alone = best_of_three(lambda: [encoder.of_clips(batch) for batch in batches])
+    both = best_of_three(lambda: [refine_directions(RIG, encoder.of_clips(batch), batch, betas, fps=FPS) for batch, betas in zip(batches, shapes, strict=True)])
+    measured = best_of_three(lambda: [measure_plausibility(CAPSULES, start, betas) for start, betas in zip(starts, shapes, strict=True)])
     frames = FRAMES * len(clips)
     return [
         Row(f"{name}: frames a second, one core, clips of {FRAMES}", f"{frames / alone:,.0f}", f"{frames / both:,.0f}", "> 4,000"),
@@ -143,8 +143,9 @@ def recordings_of_hands(bank: PoseBank, stretch: float) -> list[np.ndarray]:
     for number in range(6):
         rng = np.random.default_rng(number)
         betas, poses = rng.standard_normal(10), bank.joints_m[rng.integers(len(bank), size=200)].astype(float)
-        problem = direction_problem(RIG, poses, betas, smoothness=0.0)
-        joints = joints_of(rotations_from_angles(RIG, refine_angles(problem, start_angles(RIG, problem.targets))), betas)
+        problem = direction_problem(RIG, poses[None], betas[None], smoothness=0.0)
+        angles = refine_angles(problem, start_angles(RIG, problem.targets.transpose(3, 4, 1, 2, 0)))[0]
+        joints = joints_of(rotations_from_angles(RIG, angles), betas)
         joints -= joints[:, :1]
         bases, bones = joints[:, 1::4] * (1 + stretch / 2 * rng.standard_normal((5, 1))), digit_bones(joints) * (1 + stretch * rng.standard_normal((5, 3, 1)))
         joints[:, 1:] = (bases[:, :, None] + np.concatenate([np.zeros((200, 5, 1, 3)), np.cumsum(bones, 2)], 2)).reshape(-1, 20, 3)

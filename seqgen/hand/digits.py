@@ -11,6 +11,8 @@ Zero is anatomical, as in `poses/hand_shapes.py`: a straight finger in line with
 that bends parallel to it. Flexion bends towards the palm; abduction turns fingers to the thumb's side and the thumb out of the palm. A hand model's rest pose
 is slightly bent, so its angles at rest (`rest_rad`, of the mean shape) are not zero. All shapes of a hand turn about the axes of its mean shape.
 
+What is done in every clip is done component first (`componentwise.py`): (components, digits, joints or bones or angles, *rows), for all rows of all clips.
+
 A first joint turns by a product of rotations, so two angles are a direction of its bone whatever the twist; hinges turn about the flexion axes of
 `anatomy.joint_axes` alone, so they have no twist. Does not know: how long bones are, networks, time.
 """
@@ -21,7 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from seqgen.geometry import axis_angle_from_matrix, matrix_from_axis_angle
+from seqgen.componentwise import applied, axis_angle_of, components_first, composed, rows_first
+from seqgen.geometry import matrix_from_axis_angle
 from seqgen.hand.anatomy import joint_axes
 from seqgen.hand.model import HandModel
 from seqgen.skeleton import CANONICAL_FROM_MANO, hand_frame
@@ -29,7 +32,6 @@ from seqgen.skeleton import CANONICAL_FROM_MANO, hand_frame
 Array = np.ndarray
 DIGIT_JOINTS = np.array([[13, 14, 15], [1, 2, 3], [4, 5, 6], [10, 11, 12], [7, 8, 9]])  # MANO joints of thumb, index, middle, ring, pinky
 FREE = np.array([[True] * 6] + [[True, True, True, True, False, True]] * 4)  # PIPs do not turn sideways
-_OF_JOINTS = np.array([0, 1, 2, 3, 4, 6])  # the six among three joints' flexions, abductions and twists
 MOVES = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 1, 1], [0, 1, 1], [0, 0, 1]], float)  # which of a digit's bones each angle moves
 # Columns in the hand frame of a digit's frame at zero, which are its axes of twist, flexion and abduction (as in `anatomy.py`).
 _FINGER_ZERO = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -68,8 +70,9 @@ class DigitRig:
     """What of a hand model's digits does not change with pose or shape, in the model's axes.
 
     `before`, `after`: a joint's rotation is before @ turned(angles) @ after^T: for first joints the frames at zero and at rest, for others the anatomical frame;
-    `axes`: what the six angles turn about, the first three in the frame at zero, the others in that at rest, zero for what is not free; `cross`: their
-    cross products and the squares of those; `tip_directions_m`: how the tips move on their last bones with the pose, None if they do not (the open hand);
+    `axes`: what the six angles turn about, the first three in the frame at zero, the others in that at rest, zero for what is not free; `cross`: the
+    matrices of their cross products and the squares of those, both component first; `tip_directions_m`: how the tips move on their last bones with the pose,
+    None if they do not (the open hand);
     `active`: what a hand does by itself; `passive`: what it yields to.
     """
 
@@ -78,8 +81,8 @@ class DigitRig:
     before: Float[Array, "5 3 3 3"]
     after: Float[Array, "5 3 3 3"]
     rest_rad: Float[Array, "5 6"]
-    axes: Float[Array, "6 5 3"]
-    cross: Float[Array, "2 6 5 3 3"]
+    axes: Float[Array, "3 5 6"]
+    cross: Float[Array, "2 3 3 5 6"]
     tip_directions_m: Float[Array, "5 3 135"] | None
     active: Limits
     passive: Limits
@@ -100,10 +103,10 @@ class DigitRig:
 
 
 class DigitPose(NamedTuple):
-    """Posed digits in their zero frames: the axes that the angles turn about now, and the turns of the three bones from the frame at rest."""
+    """Posed digits in their zero frames, component first: the axes that the angles turn about now, and the turns of the three bones from the frame at rest."""
 
-    axes: Float[Array, "6 frames 5 3"]
-    turns: Float[Array, "3 frames 5 3 3"]
+    axes: Float[Array, "3 5 6 *rows"]
+    turns: Float[Array, "3 3 5 3 *rows"]
 
 
 def digit_rig(model: HandModel) -> DigitRig:
@@ -119,7 +122,8 @@ def digit_rig(model: HandModel) -> DigitRig:
     before[:, 0], after[:, 0] = zero, rest
     axes = np.concatenate([np.repeat(_ANGLE_AXES[:, None], 5, 1), np.einsum("afi,fij->afj", [frames[:, 1, :, 1], frames[:, 1, :, 2], frames[:, 2, :, 1]], rest)])
     cross = np.cross(np.eye(3), axes[..., None, :]) * FREE.T[..., None, None]  # row i is e_i x axis: the matrix of "axis x"
-    return DigitRig(template, directions, before, after, rest_rad, axes * FREE.T[..., None], np.stack([cross, cross @ cross]), _tip_directions(model), *_limits(rest_rad))
+    turning = np.stack([cross, cross @ cross]).transpose(0, 3, 4, 2, 1)
+    return DigitRig(template, directions, before, after, rest_rad, (axes * FREE.T[..., None]).T, turning, _tip_directions(model), *_limits(rest_rad))
 
 
 def digit_bones(joints: Float[Array, "*batch 21 3"]) -> Float[Array, "*batch 5 3 3"]:
@@ -181,25 +185,29 @@ def direction_angles(along: Float[Array, "*batch 3"]) -> Float[Array, "*batch 2"
 
 def turned(angles_rad: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     """The product of rotations by flexion, abduction and twist about a frame's own axes."""
-    (cf, ca, ct), (sf, sa, st) = np.moveaxis(np.cos(angles_rad), -1, 0), np.moveaxis(np.sin(angles_rad), -1, 0)
+    return rows_first(_turned(components_first(angles_rad)), 2)
+
+
+def _turned(angles_rad: Float[Array, "3 *rows"]) -> Float[Array, "3 3 *rows"]:
+    """`turned`, component first."""
+    (cf, ca, ct), (sf, sa, st) = np.cos(angles_rad), np.sin(angles_rad)
     rows = [cf * ca, sf * st - cf * sa * ct, sf * ct + cf * sa * st, sa, ca * ct, -ca * st, -sf * ca, cf * st + sf * sa * ct, cf * ct - sf * sa * st]
-    return np.stack(rows, -1).reshape(*angles_rad.shape, 3)
+    return np.stack(rows).reshape(3, 3, *angles_rad.shape[1:])
 
 
-def turn_angles(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
-    """Flexion, abduction and twist of a rotation: the way back from `turned`, abduction in [-90, 90] degrees."""
-    twist = np.arctan2(-matrix[..., 1, 2], matrix[..., 1, 1])
-    return np.concatenate([direction_angles(matrix[..., :, 0]), twist[..., None]], -1)
-
-
-def pose_digits(rig: DigitRig, angles_rad: Float[Array, "frames 5 6"]) -> DigitPose:
+def pose_digits(rig: DigitRig, angles_rad: Float[Array, "*rows 5 6"]) -> DigitPose:
     """All digits at once: rotations by Rodrigues' formula about fixed axes, multiplied from palm to tip."""
-    angle = np.ascontiguousarray(np.moveaxis(angles_rad - _from(rig), -1, 0))[..., None, None]
-    cross, squared = rig.cross[:, :, None]
-    turns = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * squared
+    angle = components_first(angles_rad - _from(rig), 2)
+    cross, squared = _for_rows(rig.cross, angle.ndim - 2)
+    turns = _for_rows(np.eye(3), angle.ndim) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * squared
     for number in range(1, 6):
-        turns[number] = turns[number - 1] @ turns[number]
-    return DigitPose((turns @ rig.axes[:, None, :, :, None])[..., 0], turns[[2, 4, 5]])
+        turns[:, :, :, number] = composed(turns[:, :, :, number - 1], turns[:, :, :, number])
+    return DigitPose(applied(turns, _for_rows(rig.axes, angle.ndim - 2)), turns[:, :, :, [2, 4, 5]])
+
+
+def _for_rows(values: Array, num: int) -> Array:
+    """Values that are the same for all rows, which have so many axes."""
+    return values.reshape(*values.shape, *[1] * num)
 
 
 def _from(rig: DigitRig) -> Float[Array, "5 6"]:
@@ -207,24 +215,40 @@ def _from(rig: DigitRig) -> Float[Array, "5 6"]:
     return rig.rest_rad * np.array([0, 0, 0, 1, 1, 1])
 
 
-def angles_from_rotations(rig: DigitRig, rotations: Float[Array, "frames 15 3"]) -> Float[Array, "frames 5 6"]:
+def angles_from_rotations(rig: DigitRig, rotations: Float[Array, "*rows 15 3"]) -> Float[Array, "*rows 5 6"]:
     """The angles of finger rotations. What hinges cannot do (a twist, a PIP's sideways turn) is left out."""
-    return angles_from_matrices(rig, matrix_from_axis_angle(rotations[:, DIGIT_JOINTS - 1]))
+    return angles_from_matrices(rig, digit_matrices(rotations))
 
 
-def angles_from_matrices(rig: DigitRig, matrices: Float[Array, "frames 5 3 3 3"]) -> Float[Array, "frames 5 6"]:
-    """The angles of the rotations of each digit's three joints, in the model's axes."""
-    angles = turn_angles(rig.before.swapaxes(-1, -2) @ matrices @ rig.after).reshape(-1, 5, 9)[..., _OF_JOINTS]
-    return np.where(FREE, angles + _from(rig), 0.0)
+def digit_matrices(rotations: Float[Array, "*rows 15 3"]) -> Float[Array, "3 3 5 3 *rows"]:
+    """Rotation matrices of each digit's three joints, component first, in the model's axes."""
+    matrices = components_first(matrix_from_axis_angle(rotations), 3)  # (15, 3, 3, *rows)
+    return matrices[DIGIT_JOINTS - 1].transpose(2, 3, 0, 1, *range(4, matrices.ndim + 1))
 
 
-def rotations_from_angles(rig: DigitRig, angles_rad: Float[Array, "frames 5 6"]) -> Float[Array, "frames 15 3"]:
+def angles_from_matrices(rig: DigitRig, matrices: Float[Array, "3 3 5 3 *rows"]) -> Float[Array, "*rows 5 6"]:
+    """The angles of such rotations."""
+    rows = matrices.ndim - 4
+    before, after = (_for_rows(frames.transpose(order), rows) for frames, order in ((rig.before, (3, 2, 0, 1)), (rig.after, (2, 3, 0, 1))))
+    turn = composed(composed(before, matrices), after)
+    flexion = np.arctan2(-turn[2, 0], turn[0, 0])
+    abduction = np.arcsin(np.clip(turn[1, 0], -1.0, 1.0))
+    twist = np.arctan2(-turn[1, 2, :, 0], turn[1, 1, :, 0])
+    angles = np.stack([flexion[:, 0], abduction[:, 0], twist, flexion[:, 1], abduction[:, 1], flexion[:, 2]], 1)
+    return rows_first(np.where(_for_rows(FREE, rows), angles + _for_rows(_from(rig), rows), 0.0), 2)
+
+
+def rotations_from_angles(rig: DigitRig, angles_rad: Float[Array, "*rows 5 6"]) -> Float[Array, "*rows 15 3"]:
     """The finger rotations that a hand model takes, of angles."""
-    joints = np.zeros((len(angles_rad), 5, 9))
-    joints[..., _OF_JOINTS] = angles_rad - _from(rig)
-    rotations = np.zeros((len(angles_rad), 15, 3))
-    rotations[:, DIGIT_JOINTS - 1] = axis_angle_from_matrix(rig.before @ turned(joints.reshape(-1, 5, 3, 3)) @ rig.after.swapaxes(-1, -2))
-    return rotations
+    angles = components_first(angles_rad - _from(rig), 2)
+    rows = angles.ndim - 2
+    joints = np.zeros((3, 3, 5, *angles.shape[2:]))  # flexion, abduction, twist of each joint
+    joints[:, 0], joints[:2, 1], joints[0, 2] = angles[:, :3].swapaxes(0, 1), angles[:, 3:5].swapaxes(0, 1), angles[:, 5]
+    before, after = (_for_rows(frames.transpose(order), rows) for frames, order in ((rig.before, (2, 3, 1, 0)), (rig.after, (3, 2, 1, 0))))
+    vectors = axis_angle_of(composed(composed(before, _turned(joints)), after))  # (3, joints, digits, *rows)
+    rotations = np.empty((15, *vectors.shape[:1], *vectors.shape[3:]))
+    rotations[DIGIT_JOINTS.T - 1] = np.moveaxis(vectors, 0, 2)
+    return np.ascontiguousarray(rows_first(rotations, 2))
 
 
 def posed_tips_m(rig: DigitRig, rotations: Float[Array, "frames 15 3"]) -> Float[Array, "frames 5 3"]:
@@ -233,13 +257,14 @@ def posed_tips_m(rig: DigitRig, rotations: Float[Array, "frames 15 3"]) -> Float
     return np.zeros((len(rotations), 5, 3)) if rig.tip_directions_m is None else np.einsum("dcm,tm->tdc", rig.tip_directions_m, bent)
 
 
-def start_angles(rig: DigitRig, directions: Float[Array, "frames 5 3 3"]) -> Float[Array, "frames 5 6"]:
+def start_angles(rig: DigitRig, directions: Float[Array, "*rows 5 3 3"]) -> Float[Array, "*rows 5 6"]:
     """Angles near which bones point to unit directions (in the zero frames): each bone's own two angles, as if digits bent in a plane and twisted as at rest."""
-    angles = np.broadcast_to(rig.rest_rad, (len(directions), 5, 6)).copy()
-    angles[..., :2] = direction_angles(directions[:, :, 0])
+    rows = directions.shape[:-3]
+    angles = np.broadcast_to(rig.rest_rad, (*rows, 5, 6)).copy()
+    angles[..., :2] = direction_angles(directions[..., 0, :])
     frame = turned(angles[..., :3])
     for bone, column in ((1, 3), (2, 5)):
-        local = np.concatenate([direction_angles(_seen_from(frame, directions[:, :, bone])), np.zeros((len(directions), 5, 1))], -1)
+        local = np.concatenate([direction_angles(_seen_from(frame, directions[..., bone, :])), np.zeros((*rows, 5, 1))], -1)
         angles[..., column] = local[..., 0]
         frame = frame @ turned(local)
     return np.where(FREE, angles, 0.0)

@@ -58,14 +58,34 @@ class PoseEncoder(nn.Module):
 
     def forward(self, joints_m: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 15 3"]:
         """Rotations of the finger joints, MANO order, that make a hand point its finger bones as the joints do."""
-        hidden = (joints_m.flatten(1) - self.mean) / self.scale
+        return self._through(joints_m.flatten(1), lambda layer, rows: layer(rows)).unflatten(1, (15, 3))
+
+    def of_clips(self, joints_m: Float[Array, "clips frames 21 3"]) -> Float32[Array, "clips frames 15 3"]:
+        """The same for whole clips, to use and not to train: each has the bits that it has alone.
+
+        A product whose rows are all frames of all clips rounds differently with their number, and one by MKL with where the rows begin in memory. So on the
+        CPU each clip has its own product, by numpy's BLAS, which packs what it multiplies.
+        """
+        clips, frames = joints_m.shape[:2]
+        rows = torch.as_tensor(np.ascontiguousarray(joints_m, np.float32).reshape(clips * frames, 63)).to(self.mean.device)
+
+        def each_clip(layer: nn.Linear, rows: Tensor) -> Tensor:
+            products = np.matmul(rows.numpy().reshape(clips, frames, -1), layer.weight.numpy().T)
+            return torch.from_numpy(products.reshape(clips * frames, -1)) + layer.bias
+
+        with torch.no_grad():
+            rotations = self._through(rows, (lambda layer, rows: layer(rows)) if rows.is_cuda else each_clip)
+        return rotations.cpu().numpy().reshape(clips, frames, 15, 3)
+
+    def _through(self, rows: Float[Tensor, "rows 63"], linear: Callable[[nn.Linear, Tensor], Tensor]) -> Float[Tensor, "rows 45"]:
+        hidden = (rows - self.mean) / self.scale
         if self.norms:
             for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-                hidden = torch.tanh(norm(layer(hidden)))
-            return (SCRIPT_RANGE_RAD * torch.tanh(self.layers[-1](hidden))).unflatten(1, (15, 3))
+                hidden = torch.tanh(norm(linear(layer, hidden)))
+            return SCRIPT_RANGE_RAD * torch.tanh(linear(self.layers[-1], hidden))
         for layer in self.layers[:-1]:
-            hidden = nn.functional.gelu(layer(hidden))
-        return self.layers[-1](hidden).unflatten(1, (15, 3))
+            hidden = nn.functional.gelu(linear(layer, hidden))
+        return linear(self.layers[-1], hidden)
 
 
 def bone_directions(joints: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 15 3"]:
@@ -75,11 +95,11 @@ def bone_directions(joints: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch
     return bones / bones.norm(dim=-1, keepdim=True).clamp_min(1e-9)
 
 
-def model_from_hand(layer: HandLayer, betas: Float32[Array, "10"]) -> Float[Array, "3 3"]:
-    """The rotation from the hand frame to the axes of a hand model at rest, for one shape."""
+def model_from_hand(layer: HandLayer, betas: Float32[Array, "*shapes 10"]) -> Float[Array, "*shapes 3 3"]:
+    """The rotation from the hand frame to the axes of a hand model at rest, for each shape."""
     with torch.no_grad():
-        rest = layer.rest_joints(torch.as_tensor(betas)[None])
-    return hand_frame(rest.double().numpy()).axes[0]
+        rest = layer.rest_joints(torch.as_tensor(betas.reshape(-1, 10)).to(layer.joint_template.device))
+    return hand_frame(rest.double().cpu().numpy()).axes.reshape(*betas.shape[:-1], 3, 3)
 
 
 def train_encoder(

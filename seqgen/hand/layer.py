@@ -8,7 +8,7 @@ joint 0 (the wrist); the translation comes last. Rotation axes are those of the 
 
 A row of a batch has the same bits as the row alone, and a test says so. Products with a constant matrix do not give that by themselves: a matrix
 times a vector rounds differently when rows are batched. So directions are multiplied and summed elementwise; only the weights, whose every row
-meets a whole matrix, go through a product.
+meets a whole matrix, go through a product. Of the surface the coordinates come before the points, which then lie along memory.
 
 Does not know: joint limits (`anatomy.py`), cameras, left hands (mirror the world).
 """
@@ -55,27 +55,48 @@ def _sum_of(directions: Float[Tensor, "points 3 amounts"], amounts: Float[Tensor
     return (directions * amounts[:, None, None]).sum(-1)
 
 
+def _moved_by(directions: Float[Tensor, "amounts 3 points"], amounts: Float[Tensor, "batch amounts"]) -> Float[Tensor, "batch 3 points"]:
+    """The same with coordinates before points, one amount after another: `sum` over the first axis rounds differently in other batches."""
+    moved = directions[0] * amounts[:, :1, None]
+    for number in range(1, len(directions)):
+        moved = moved + directions[number] * amounts[:, number, None, None]
+    return moved
+
+
+def _for_each(of_shapes: Float[Tensor, "shapes *rest"], batch: int) -> Float[Tensor, "batch *rest"]:
+    """What each shape has, for as many rows as fall to it."""
+    if len(of_shapes) == batch:
+        return of_shapes
+    return of_shapes[:, None].expand(-1, batch // len(of_shapes), *of_shapes.shape[1:]).flatten(0, 1)
+
+
 class SkinnedPoints(torch.nn.Module):
     """Some vertices of a model with all that moves them."""
 
     def __init__(self, model: HandModel, vertices: np.ndarray) -> None:
         super().__init__()
         self.register_buffer("template", torch.tensor(model.template_m[vertices]))
-        self.register_buffer("shape_directions", torch.tensor(model.shape_directions[vertices]))
-        self.register_buffer("weights", torch.tensor(model.skinning_weights[vertices]))
+        self.register_buffer("shape_directions", torch.tensor(model.shape_directions[vertices].transpose(2, 1, 0).copy()))
+        self.register_buffer("weights", torch.tensor(model.skinning_weights[vertices].T.copy()))
         # 15 joints of 9 amounts each; the open hand has none, and they would be most of the work
-        by_joint = model.pose_directions[vertices].reshape(-1, 3, 15, 9).transpose(2, 0, 1, 3)
+        by_joint = model.pose_directions[vertices].reshape(-1, 3, 15, 9).transpose(2, 3, 1, 0).copy()
         self.register_buffer("pose_directions", torch.tensor(by_joint) if by_joint.any() else None)
 
+    def rest(self, betas: Float[Tensor, "shapes 10"]) -> Float[Tensor, "shapes 3 points"]:
+        """The points of shapes at rest."""
+        return self.template.T + _moved_by(self.shape_directions, betas)
+
     def forward(self, rotations: Float[Tensor, "batch 16 3 3"], betas: Float[Tensor, "shapes 10"], transforms: Float[Tensor, "batch 16 3 4"]) -> Float[Tensor, "batch points 3"]:
-        """The points where the transforms carry them; one shape for all or one each."""
-        rest = self.template + _sum_of(self.shape_directions, betas)
+        """The points where the transforms carry them, in memory that has their coordinates first; the shapes as in `HandLayer`."""
+        rest = self.rest(betas)
         if self.pose_directions is not None:
+            rest = _for_each(rest, len(rotations))
             bent = (rotations[:, 1:] - torch.eye(3, dtype=betas.dtype, device=betas.device)).flatten(2)
             for joint, directions in enumerate(self.pose_directions):
-                rest = rest + _sum_of(directions, bent[:, joint])
-        blended = torch.bmm(self.weights.expand(len(rotations), -1, -1), transforms.flatten(2)).unflatten(2, (3, 4))
-        return torch.einsum("bpij,bpj->bpi", blended[..., :3], rest.expand(len(rotations), -1, -1)) + blended[..., 3]
+                rest = rest + _moved_by(directions, bent[:, joint])
+        blended = torch.bmm(transforms.flatten(2).mT.contiguous(), self.weights.expand(len(rotations), -1, -1))
+        x, y, z, shift = blended.unflatten(1, (3, 4)).unflatten(0, (len(rest), -1)).unbind(3)
+        return (x * rest[:, None, 0, None] + y * rest[:, None, 1, None] + z * rest[:, None, 2, None] + shift).flatten(0, 1).mT
 
 
 class HandLayer(torch.nn.Module):
@@ -92,7 +113,8 @@ class HandLayer(torch.nn.Module):
         self.tip_vertices = model.tip_vertices.tolist()
 
     def forward(self, pose: Float[Tensor, "batch 16 3"], betas: Float[Tensor, "shapes 10"], translation_m: Float[Tensor, "batch 3"]) -> HandMesh:
-        """Surface and joints of hands of these parameters: as many shapes as poses, or one for all, which is faster and gives the same bits."""
+        """Surface and joints of hands of these parameters: as many shapes as poses, or fewer, each for as many poses in a row (clips of one hand; one for all),
+        which is faster and gives the same bits."""
         rotations, joints, transforms = self._posed_tree(pose, betas)
         vertices = self.surface(rotations, betas, transforms)
         joints = _canonical(joints, vertices[:, self.tip_vertices])
@@ -105,13 +127,12 @@ class HandLayer(torch.nn.Module):
 
     def rest_joints(self, betas: Float[Tensor, "batch 10"]) -> Float[Tensor, "batch 21 3"]:
         """The joints of hands at rest, without any rotation."""
-        tips = self.tips.template + _sum_of(self.tips.shape_directions, betas)
-        return _canonical(self.joint_template + _sum_of(self.joint_directions, betas), tips)
+        return _canonical(self.joint_template + _sum_of(self.joint_directions, betas), self.tips.rest(betas).mT)
 
     def _posed_tree(self, pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Local rotations (B,16,3,3), joints (B,16,3) and the motions (B,16,3,4) that carry each joint's rest surroundings along."""
         rotations = rotation_matrices(pose)
-        rest = (self.joint_template + _sum_of(self.joint_directions, betas)).expand(len(pose), -1, -1)
+        rest = _for_each(self.joint_template + _sum_of(self.joint_directions, betas), len(pose))
         # MANO's tree is five chains of three below the wrist, in order: all five take a step at once.
         chain_rotations, chain_rest = rotations[:, 1:].unflatten(1, (5, 3)), rest[:, 1:].unflatten(1, (5, 3))
         turned, at, before = [rotations[:, :1].expand(-1, 5, -1, -1)], [rest[:, :1].expand(-1, 5, -1)], rest[:, :1]

@@ -1,7 +1,7 @@
 """Could a hand do this? How far a clip's joints are past what they can do, and how deep its digits stand in one another and in the palm.
 
-    rotations (T,15,3), betas (10) ──> angles ──────────────────> furthest past an active limit, radians
-                               └─────> capsules along the bones ──> deepest in one another, metres
+    rotations (C,T,15,3), betas (C,10) ──> angles ──────────────────> furthest past an active limit, radians
+                                   └─────> capsules along the bones ──> deepest in one another, metres
 
 A capsule is a segment with a radius, both from the hand's own surface: the middle line and the median distance of the vertices around a bone, for any shape.
 There are 15 in the digits and 4 in the palm, along the metacarpals. Not compared are those of one digit; of the palm, only tips and the thumb's first phalanx
@@ -9,6 +9,8 @@ are measured against it, and that not against the index's metacarpal: the web be
 
 A capsule is rounder than a finger and flesh gives way to a touch, so some depth is no fault: `is_plausible` knows how much. Against the mesh of the open hand
 (vertices of one bone behind another's surface) the depths of a pair correlate at 0.3 to 0.9, and the deepest tenth is 2 to 7 mm deeper.
+
+Many clips are measured beside one another, elementwise and component first (`componentwise.py`), so that each has the bits it has alone.
 """
 
 from dataclasses import dataclass
@@ -17,8 +19,8 @@ from itertools import combinations, product
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqgen.geometry import matrix_from_axis_angle
-from seqgen.hand.digits import DIGIT_JOINTS, DigitRig, angles_from_matrices, digit_bones, digit_rig, unit
+from seqgen.componentwise import applied, composed, dot
+from seqgen.hand.digits import DIGIT_JOINTS, DigitRig, angles_from_matrices, digit_bones, digit_matrices, digit_rig, unit
 from seqgen.hand.model import HandModel
 from seqgen.skeleton import FINGER_BONES, MCPS
 
@@ -105,46 +107,57 @@ def _beside(points: Float[Array, "points 3"], start: Float[Array, "3"], bone: Fl
     return share, points - start - share[:, None] * bone
 
 
-def measure_plausibility(capsules: Capsules, rotations: Float[Array, "frames 15 3"], betas: Float[Array, "10"]) -> Plausibility:
-    """The worst that a clip's finger rotations ask of a hand of this shape."""
-    rig, matrices = capsules.rig, matrix_from_axis_angle(rotations[:, DIGIT_JOINTS - 1])
-    past = np.abs(rig.active.excess_rad(angles_from_matrices(rig, matrices)))
-    return Plausibility(float(past.max()), float(depths_m(*posed_capsules(capsules, matrices, betas)).max()))
+def measure_plausibility(capsules: Capsules, rotations: Float[Array, "clips frames 15 3"], betas: Float[Array, "clips 10"]) -> list[Plausibility]:
+    """The worst that each clip's finger rotations ask of a hand of its shape."""
+    matrices = digit_matrices(rotations)
+    past = np.abs(capsules.rig.active.excess_rad(angles_from_matrices(capsules.rig, matrices))).max((1, 2, 3))
+    depths = depths_m(*posed_capsules(capsules, matrices, betas)).max((0, 2))
+    return [Plausibility(float(excess_rad), float(depth_m)) for excess_rad, depth_m in zip(past, depths, strict=True)]
 
 
-def posed_capsules(capsules: Capsules, matrices: Float[Array, "frames 5 3 3 3"], betas: Float[Array, "10"]) -> tuple[Float[Array, "frames 19 2 3"], Float[Array, "19"]]:
-    """Ends (in the model's axes, the palm at rest) and radii of the capsules of hands whose digits' joints turn so."""
-    joints = capsules.rig.joints_m(betas)
-    ends, radii = capsules.of_shape(betas)
+def posed_capsules(
+    capsules: Capsules, matrices: Float[Array, "3 3 5 3 clips frames"], betas: Float[Array, "clips 10"]
+) -> tuple[Float[Array, "3 2 19 clips frames"], Float[Array, "19 clips 1"]]:
+    """Ends (in the model's axes, the palm at rest) and radii of the capsules of hands whose digits' joints turn so (`digit_matrices`)."""
+    clips, frames = matrices.shape[4:]
+    joints = np.stack([capsules.rig.joints_m(shape) for shape in betas])
+    ends, radii = (np.stack(values) for values in zip(*map(capsules.of_shape, betas), strict=True))
     turns = matrices.copy()
     for bone in (1, 2):
-        turns[:, :, bone] = turns[:, :, bone - 1] @ turns[:, :, bone]
-    bones = (turns @ digit_bones(joints)[..., None])[..., 0]
-    starts = joints[1::4, None] + np.concatenate([np.zeros((len(bones), 5, 1, 3)), np.cumsum(bones[:, :, :2], 2)], 2)
-    from_joint = ends[:15].reshape(5, 3, 2, 3) - joints[1:].reshape(5, 4, 1, 3)[:, :3]
-    posed = starts[..., None, :] + from_joint @ turns.swapaxes(-1, -2)
-    return np.concatenate([posed.reshape(-1, 15, 2, 3), np.broadcast_to(ends[15:], (len(bones), 4, 2, 3))], 1), radii
+        turns[:, :, :, bone] = composed(turns[:, :, :, bone - 1], turns[:, :, :, bone])
+    bones = applied(turns, digit_bones(joints).transpose(3, 1, 2, 0)[..., None])
+    starts = np.empty_like(bones)
+    starts[:, :, 0] = joints[:, 1::4].transpose(2, 1, 0)[..., None]
+    for bone in (1, 2):
+        starts[:, :, bone] = starts[:, :, bone - 1] + bones[:, :, bone - 1]
+    from_joint = ends[:, :15].reshape(-1, 5, 3, 2, 3) - joints[:, 1:].reshape(-1, 5, 4, 1, 3)[:, :, :3]
+    posed = starts[:, None] + applied(turns[:, :, None], from_joint.transpose(4, 3, 1, 2, 0)[..., None])
+    palm = np.broadcast_to(ends[:, 15:].transpose(3, 2, 1, 0)[..., None], (3, 2, 4, clips, frames))
+    return np.concatenate([posed.reshape(3, 2, 15, clips, frames), palm], 2), radii.T[..., None]
 
 
-def depths_m(ends_m: Float[Array, "frames 19 2 3"], radii_m: Float[Array, "19"]) -> Float[Array, "frames pairs"]:
+def depths_m(ends_m: Float[Array, "3 2 19 *rows"], radii_m: Float[Array, "19 *#rows"]) -> Float[Array, "pairs *rows"]:
     """How deep the capsules of each of PAIRS are in one another, 0 where they do not meet. Only those whose spheres around meet are looked at closely."""
     first, second = PAIRS.T
-    middles, halves = ends_m.mean(2), 0.5 * np.linalg.norm(ends_m[:, :, 1] - ends_m[:, :, 0], axis=-1)
-    between = middles[:, first] - middles[:, second]
-    touch, reach = radii_m[first] + radii_m[second], halves[:, first] + halves[:, second]
-    near = np.nonzero((between * between).sum(-1) < (touch + reach) ** 2)
-    frame, pair = near
-    depth = np.zeros(between.shape[:2])
-    depth[near] = np.maximum(0.0, touch[pair] - segment_distances(ends_m[frame, first[pair]], ends_m[frame, second[pair]]))
+    middles, along = 0.5 * (ends_m[:, 0] + ends_m[:, 1]), ends_m[:, 1] - ends_m[:, 0]
+    around = radii_m + 0.5 * np.sqrt(dot(along, along))
+    between, reach = middles[:, first] - middles[:, second], around[first] + around[second]
+    near = np.nonzero(dot(between, between) < reach * reach)
+    pair, rows = near[0], near[1:]
+    radii = np.broadcast_to(radii_m, around.shape)
+    distances = segment_distances(ends_m[:, :, first[pair], *rows], ends_m[:, :, second[pair], *rows])
+    depth = np.zeros(reach.shape)
+    depth[near] = np.maximum(0.0, radii[first[pair], *rows] + radii[second[pair], *rows] - distances)
     return depth
 
 
-def segment_distances(first: Float[Array, "rows 2 3"], second: Float[Array, "rows 2 3"]) -> Float[Array, "rows"]:
+def segment_distances(first: Float[Array, "3 2 rows"], second: Float[Array, "3 2 rows"]) -> Float[Array, "rows"]:
     """Least distances of segments that have a length, each row given by its ends (Ericson 2005, section 5.1.9)."""
     along, other, between = first[:, 1] - first[:, 0], second[:, 1] - second[:, 0], first[:, 0] - second[:, 0]
-    a, b, c, d, e = (np.einsum("ni,ni->n", p, q) for p, q in ((along, along), (along, other), (other, other), (along, between), (other, between)))
+    a, b, c, d, e = (dot(p, q) for p, q in ((along, along), (along, other), (other, other), (along, between), (other, between)))
     apart = np.maximum(a * c - b * b, 1e-12 * a * c)  # zero for parallel ones, where any place along will do
     s = np.clip((b * e - c * d) / apart, 0.0, 1.0)
     t = np.clip((b * s + e) / c, 0.0, 1.0)
     s = np.clip((b * t - d) / a, 0.0, 1.0)
-    return np.linalg.norm(between + s[:, None] * along - t[:, None] * other, axis=-1)
+    way = between + s * along - t * other
+    return np.sqrt(dot(way, way))

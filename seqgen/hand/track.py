@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seqgen.geometry import axis_angle_from_matrix, matrix_from_axis_angle, rigid_alignment
-from seqgen.hand.digits import FREE, MOVES, DigitPose, DigitRig, digit_bones, digit_rig, pose_digits, posed_tips_m, rotations_from_angles, start_angles
+from seqgen.hand.digits import FREE, MOVES, DigitRig, digit_bones, digit_rig, pose_digits, posed_tips_m, rotations_from_angles, start_angles
 from seqgen.hand.model import HandModel
-from seqgen.hand.refine import HELD, cross, direction_problem, refine_angles
+from seqgen.hand.refine import HELD, direction_problem, refine_angles
 
 Array = np.ndarray
 NOISE_M = 0.002  # of an annotated joint (bones of one recorded hand vary so much): what the weights below are stated against
@@ -38,6 +38,13 @@ class RecordingFit(NamedTuple):
     pose: Float32[Array, "frames 16 3"]
     betas: Float32[Array, "10"]
     translation_m: Float32[Array, "frames 3"]
+
+
+class Posed(NamedTuple):
+    """`DigitPose`, rows first: what its angles turn about, the turns of its bones."""
+
+    axes: Float[Array, "6 frames 5 3"]
+    turns: Float[Array, "3 frames 5 3 3"]
 
 
 class State(NamedTuple):
@@ -84,8 +91,8 @@ def _parameters(rig: DigitRig, state: State) -> RecordingFit:
 
 def _start(rig: DigitRig, joints_m: Float[Array, "frames 21 3"], betas: Float[Array, "10"]) -> State:
     """Fingers that point as recorded ones do, on a hand of this shape that is laid over the recorded one."""
-    problem = direction_problem(rig, joints_m, betas, smoothness=0.0)
-    angles = refine_angles(problem, start_angles(rig, problem.targets))
+    problem = direction_problem(rig, joints_m[None], betas[None], smoothness=0.0)
+    angles = refine_angles(problem, start_angles(rig, problem.targets.transpose(3, 4, 1, 2, 0)))[0]
     frames = len(joints_m)
     still = State(betas, angles, np.broadcast_to(np.eye(3), (frames, 3, 3)), np.zeros((frames, 3)))
     turn, wrist = rigid_alignment(hand_joints(rig, still), joints_m)
@@ -95,7 +102,13 @@ def _start(rig: DigitRig, joints_m: Float[Array, "frames 21 3"], betas: Float[Ar
 def hand_joints(rig: DigitRig, state: State) -> Float[Array, "frames 21 3"]:
     """Joints in the model's axes, the wrist at the origin: without the hand's turn and place."""
     rest = rig.joints_m(state.betas)
-    return _joints(rig, rest, _bones(_bones_at_rest(rig, rest, state.angles_rad), pose_digits(rig, state.angles_rad)))
+    return _joints(rig, rest, _bones(_bones_at_rest(rig, rest, state.angles_rad), _posed(rig, state.angles_rad)))
+
+
+def _posed(rig: DigitRig, angles_rad: Float[Array, "frames 5 6"]) -> Posed:
+    """Digits at these angles."""
+    axes, turns = pose_digits(rig, angles_rad)
+    return Posed(np.ascontiguousarray(axes.transpose(2, 3, 1, 0)), np.ascontiguousarray(turns.transpose(3, 4, 2, 0, 1)))
 
 
 def _bones_at_rest(rig: DigitRig, rest_m: Float[Array, "21 3"], angles_rad: Float[Array, "frames 5 6"]) -> Float[Array, "#frames 5 3 3"]:
@@ -107,7 +120,7 @@ def _bones_at_rest(rig: DigitRig, rest_m: Float[Array, "21 3"], angles_rad: Floa
     return bones @ rig.rest
 
 
-def _bones(at_rest_m: Float[Array, "#frames 5 3 3"], posed: DigitPose) -> Float[Array, "frames 5 3 3"]:
+def _bones(at_rest_m: Float[Array, "#frames 5 3 3"], posed: Posed) -> Float[Array, "frames 5 3 3"]:
     """Posed bones in the digits' zero frames, of those in the frames at rest."""
     return (posed.turns @ at_rest_m.transpose(2, 0, 1, 3)[..., None])[..., 0].transpose(1, 2, 0, 3)
 
@@ -123,7 +136,7 @@ def _joints(rig: DigitRig, rest_m: Float[Array, "21 3"], bones_m: Float[Array, "
 def linearise(rig: DigitRig, joints_m: Float[Array, "frames 21 3"], state: State) -> Quadratic:
     """The cost at a state: an error of d costs d^2 while small, and 2 NOISE_M d when large (pseudo-Huber), so that a wrist which annotators see elsewhere
     does not drag the fingers. Errors are taken in the hand's own axes, where slopes do not know its turn and place."""
-    posed, rest = pose_digits(rig, state.angles_rad), rig.joints_m(state.betas)
+    posed, rest = _posed(rig, state.angles_rad), rig.joints_m(state.betas)
     bones = _bones(_bones_at_rest(rig, rest, state.angles_rad), posed)
     made = _joints(rig, rest, bones)
     missing = (joints_m - state.wrist_m[:, None]) @ state.turn - made
@@ -150,12 +163,12 @@ def linearise(rig: DigitRig, joints_m: Float[Array, "frames 21 3"], state: State
     )
 
 
-def _shape_slopes(rig: DigitRig, posed: DigitPose) -> Float[Array, "frames 10 21 3"]:
+def _shape_slopes(rig: DigitRig, posed: Posed) -> Float[Array, "frames 10 21 3"]:
     """How joints move with the betas, which move those at rest and with them the bones."""
     return np.stack([_joints(rig, way, _bones((digit_bones(way) @ rig.rest)[None], posed)) for way in np.moveaxis(rig.joint_directions_m, -1, 0)], 1)
 
 
-def _slopes(rig: DigitRig, posed: DigitPose, bones_m: Float[Array, "frames 5 3 3"], made_m: Float[Array, "frames 21 3"]) -> Float[Array, "frames 36 21 3"]:
+def _slopes(rig: DigitRig, posed: Posed, bones_m: Float[Array, "frames 5 3 3"], made_m: Float[Array, "frames 21 3"]) -> Float[Array, "frames 36 21 3"]:
     """How a frame's joints move with its 36 unknowns. An angle turns the bones after it about its axis, and carries the joints beyond along."""
     slopes = np.zeros((len(made_m), 36, 21, 3))
     slopes[:, :3] = np.eye(3)[:, None]
@@ -165,6 +178,12 @@ def _slopes(rig: DigitRig, posed: DigitPose, bones_m: Float[Array, "frames 5 3 3
     for digit in range(5):
         slopes[:, 6 + 6 * digit : 12 + 6 * digit, 2 + 4 * digit : 5 + 4 * digit] = reached[:, digit]
     return slopes
+
+
+def cross(a: Float[Array, "*#batch 3"], b: Float[Array, "*#batch 3"]) -> Float[Array, "*batch 3"]:
+    """Cross products, as `np.cross` without its checks."""
+    (ax, ay, az), (bx, by, bz) = (a[..., 0], a[..., 1], a[..., 2]), (b[..., 0], b[..., 1], b[..., 2])
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
 
 
 def _solve(rig: DigitRig, joints_m: Float[Array, "frames 21 3"], start: State, *, with_shape: bool) -> State:

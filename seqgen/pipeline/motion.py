@@ -1,8 +1,8 @@
 """How the hand of a clip moves: its shape, the motion it is asked to follow, finger rotations that follow it, and the posed hand."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -101,43 +101,57 @@ def each_motion(clips: Sequence[AnyClip], make: Callable[[Sequence[AnyClip]], Se
 
 def fit_motions(clips: Sequence[Moving], mover: Mover, config: GenerateConfig) -> list[Fitted]:
     """Clips with finger rotations. A motion that no hand could do is drawn anew, at most `flow.redraws` times, and the last draw is taken as it is."""
-    fits = each_motion(clips, lambda leads: [_fit(clip, mover, config) for clip in leads])
-    return [Fitted(**{**vars(clip), **fit}) for clip, fit in zip(clips, fits, strict=True)]
+    fits = each_motion(clips, lambda leads: _fit(leads, mover, config))
+    return [replace(fit, index=clip.index) for clip, fit in zip(clips, fits, strict=True)]
 
 
-def _fit(clip: Moving, mover: Mover, config: GenerateConfig) -> dict[str, Any]:
-    flow = clip.flow
+def _fit(clips: Sequence[Moving], mover: Mover, config: GenerateConfig) -> list[Fitted]:
+    fitted: list[Fitted] = []
+    waiting = list(clips)
     for redraws in range(config.flow.redraws + 1):
-        flow = flow if redraws == 0 else _draw_flow(clip, redraws, mover, config)
-        rotations = _follow(flow.joints_m, flow.fps, clip.betas, mover, config)
-        if redraws == config.flow.redraws or measure_plausibility(mover.capsules, rotations, clip.betas).is_plausible():
-            return {"flow": flow, "rotations": rotations, "redraws": redraws}
-    raise AssertionError("unreachable: the last draw is always taken")
+        if redraws:
+            waiting = [replace(clip, flow=_draw_flow(clip, redraws, mover, config)) for clip in waiting]
+        betas = np.stack([clip.betas for clip in waiting])
+        rotations = _follow([clip.flow for clip in waiting], betas, mover, config)
+        plausible = [True] * len(waiting) if redraws == config.flow.redraws else [one.is_plausible() for one in measure_plausibility(mover.capsules, rotations, betas)]
+        fitted += [Fitted(**vars(clip), rotations=turns, redraws=redraws) for clip, turns, done in zip(waiting, rotations, plausible, strict=True) if done]
+        waiting = [clip for clip, done in zip(waiting, plausible, strict=True) if not done]
+        if not waiting:
+            break
+    by_lead = {clip.lead: clip for clip in fitted}
+    return [by_lead[clip.lead] for clip in clips]
 
 
 def draw_still(split: SplitName, frames: int, mover: Mover, rng: np.random.Generator) -> Float32[Array, "frames 15 3"]:
     """Finger rotations of one pose of a split's bank, held throughout: a hand that only passes by."""
     bank = mover.assets.poses[split].bank
     pose = bank.joints_m[int(rng.integers(len(bank)))].astype(np.float32)
-    with torch.no_grad():
-        return np.repeat(mover.encoder(torch.as_tensor(pose[None])).numpy(), frames, 0)
+    return np.repeat(mover.encoder.of_clips(pose[None, None])[0], frames, 0)
 
 
-def pose_hand(rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "10"], camera_from_hand: Float[Array, "frames 3 3"], layer: HandLayer) -> HandMotion:
+def pose_hand(rotations: Float[Array, "frames 15 3"], betas: Float32[Array, "10"], camera_from_hand: Float[Array, "frames 3 3"], layer: HandLayer) -> HandMotion:
     """The hand turned as asked, not moved yet."""
-    frames = len(rotations)
-    turn = axis_angle_from_matrix(camera_from_hand @ model_from_hand(layer, betas).T)
-    pose = np.concatenate([turn[:, None].astype(np.float32), rotations], 1)
+    return pose_hands(rotations[None], betas[None], camera_from_hand[None], layer)[0]
+
+
+def pose_hands(
+    rotations: Float[Array, "clips frames 15 3"], betas: Float32[Array, "clips 10"], camera_from_hand: Float[Array, "clips frames 3 3"], layer: HandLayer
+) -> list[HandMotion]:
+    """The hands of several clips. Each has the bits it has alone; its vertices lie in memory with their coordinates first."""
+    clips, frames = rotations.shape[:2]
+    turn = axis_angle_from_matrix(camera_from_hand @ model_from_hand(layer, betas).swapaxes(-1, -2)[:, None])
+    poses = np.concatenate([turn[:, :, None], rotations], 2).astype(np.float32)
     with torch.no_grad():
-        mesh = layer(torch.as_tensor(pose), torch.as_tensor(betas)[None], torch.zeros(frames, 3))
-    return HandMotion(pose, betas, np.zeros((frames, 3), np.float32), mesh.joints_m.numpy(), mesh.vertices_m.numpy())
+        given = (torch.as_tensor(values).to(layer.joint_template.device) for values in (poses.reshape(-1, 16, 3), betas, np.zeros((clips * frames, 3), np.float32)))
+        vertices, joints = (values.cpu().numpy().reshape(clips, frames, -1, 3) for values in layer(*given))
+    return [HandMotion(*of_clip) for of_clip in zip(poses, betas, np.zeros((clips, frames, 3), np.float32), joints, vertices, strict=True)]
 
 
 def moved_hand(hand: HandMotion, wrist_m: Float[Array, "frames 3"]) -> HandMotion:
     """A hand that has no translation yet, with its wrist at `wrist_m`: the bits of the layer with that translation, at a hundredth of its cost."""
     assert not hand.translation_m.any()
     translation = (wrist_m - hand.joints_m[:, 0]).astype(np.float32)
-    return HandMotion(hand.pose, hand.betas, translation, hand.joints_m + translation[:, None], hand.vertices_m + translation[:, None])
+    return HandMotion(hand.pose, hand.betas, translation, hand.joints_m + translation[:, None], np.add(hand.vertices_m, translation[:, None], order="C"))
 
 
 def _draw_flow(asked: Clip, redraw: int, mover: Mover, config: GenerateConfig) -> PoseFlow:
@@ -148,15 +162,15 @@ def _draw_flow(asked: Clip, redraw: int, mover: Mover, config: GenerateConfig) -
     return draw_paper_flow(poses.bank, config.flow, frames=clip.frames, fps=clip.stored_fps, rng=rng, search=mover.searches.get(asked.split))
 
 
-def _follow(joints_m: Float[Array, "frames 21 3"], fps: float, betas: Float32[Array, "10"], mover: Mover, config: GenerateConfig) -> Float32[Array, "frames 15 3"]:
-    """Finger rotations that follow a flow, in as many pose components as asked for."""
-    with torch.no_grad():
-        rotations = mover.encoder(torch.as_tensor(joints_m.astype(np.float32))).numpy()
+def _follow(flows: Sequence[PoseFlow], betas: Float32[Array, "clips 10"], mover: Mover, config: GenerateConfig) -> Float32[Array, "clips frames 15 3"]:
+    """Finger rotations that follow flows, in as many pose components as asked for."""
+    joints_m = np.stack([flow.joints_m for flow in flows])
+    rotations = mover.encoder.of_clips(joints_m)
     if config.hand.refine:
-        rotations = refine_directions(mover.capsules.rig, rotations.astype(float), joints_m, betas.astype(float), fps=fps)
+        rotations = refine_directions(mover.capsules.rig, rotations.astype(float), joints_m, betas.astype(float), fps=config.clip.stored_fps)
     if config.hand.pose_components == 45:
         return rotations
     components = mover.assets.hand.pose_components[: config.hand.pose_components].astype(float)
     mean = mover.assets.hand.pose_mean.astype(float)
-    coefficients = np.einsum("cd,td->tc", components, rotations.reshape(-1, 45) - mean)
-    return (mean + np.einsum("tc,cd->td", coefficients, components)).reshape(-1, 15, 3).astype(np.float32)
+    coefficients = (rotations.reshape(*rotations.shape[:2], 45) - mean) @ components.T
+    return (mean + coefficients @ components).reshape(rotations.shape).astype(np.float32)

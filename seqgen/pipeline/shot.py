@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from seqgen.camera import Camera
 from seqgen.geometry import transform_points
 from seqgen.hand.layer import HandLayer
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.labels import HandMotion
-from seqgen.pipeline.motion import Fitted, each_motion, moved_hand, pose_hand
+from seqgen.pipeline.motion import Fitted, each_motion, moved_hand, pose_hand, pose_hands
 from seqgen.pipeline.streams import stream
 from seqgen.scene.view.placement import place_hand
 from seqgen.scene.view.rig import draw_rig
@@ -42,7 +42,12 @@ class Posed(Fitted):
 
 def pose_clips(clips: Sequence[Fitted], layer: HandLayer, config: GenerateConfig) -> list[Posed]:
     """The hands of all clips before their cameras."""
-    firsts = each_motion(clips, lambda leads: [aim(clip.lead, clip.rotations, clip.betas, layer, config) for clip in leads])
+
+    def aim_leads(leads: Sequence[Fitted]) -> list[Shot]:
+        rotations, betas = (np.stack(values) for values in zip(*((clip.rotations, clip.betas) for clip in leads), strict=True))
+        return aim_all([clip.lead for clip in leads], rotations, betas, layer, config)
+
+    firsts = each_motion(clips, aim_leads)
     return [_posed(clip, first, layer, config) for clip, first in zip(clips, firsts, strict=True)]
 
 
@@ -51,13 +56,24 @@ def _posed(clip: Fitted, first: Shot, layer: HandLayer, config: GenerateConfig) 
     return Posed(**vars(clip), shot=shot, first=first, view_from_first=way)
 
 
-def aim(lead: int, rotations: Array, betas: Array, layer: HandLayer, config: GenerateConfig) -> Shot:
+def aim(lead: int, rotations: Float32[Array, "frames 15 3"], betas: Float32[Array, "10"], layer: HandLayer, config: GenerateConfig) -> Shot:
     """The hand turned and placed before the first camera."""
-    fps, rng = config.clip.stored_fps, stream(config.seed, lead, "camera")
-    view = draw_view(config.camera, frames=config.clip.frames, fps=fps, rng=rng)
-    hand = pose_hand(rotations, betas, view.camera_from_hand, layer)
+    return aim_all([lead], rotations[None], betas[None], layer, config)[0]
+
+
+def aim_all(
+    leads: Sequence[int], rotations: Float32[Array, "clips frames 15 3"], betas: Float32[Array, "clips 10"], layer: HandLayer, config: GenerateConfig
+) -> list[Shot]:
+    """The hands of several motions, each before its first camera; each with the bits it has alone."""
+    clip, streams = config.clip, [stream(config.seed, lead, "camera") for lead in leads]
+    views = [draw_view(config.camera, frames=clip.frames, fps=clip.stored_fps, rng=rng) for rng in streams]
+    hands = pose_hands(rotations, betas, np.stack([view.camera_from_hand for view in views]), layer)
+    return [_placed(view, hand, rng, config) for view, hand, rng in zip(views, hands, streams, strict=True)]
+
+
+def _placed(view: View, hand: HandMotion, rng: np.random.Generator, config: GenerateConfig) -> Shot:
     outline_m = (hand.vertices_m - hand.joints_m[:, :1]).astype(float)
-    placement = place_hand(config.camera, view, outline_m, size=config.clip.size, fps=fps, rng=rng)
+    placement = place_hand(config.camera, view, outline_m, size=config.clip.size, fps=config.clip.stored_fps, rng=rng)
     return Shot(view, placement.camera, moved_hand(hand, placement.wrist_m))
 
 

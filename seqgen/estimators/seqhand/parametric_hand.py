@@ -241,7 +241,7 @@ def _sparse(layer: HandLayer, num_points: int) -> HandLayer:
     layer = copy.deepcopy(layer)
     kept = spread_vertices(layer.surface.template, layer.tip_vertices, num_points)
     for name, buffer in layer.surface.named_buffers():
-        layer.surface.register_buffer(name, buffer[:, kept] if name == "pose_directions" else buffer[kept], persistent=False)
+        layer.surface.register_buffer(name, buffer[kept] if name == "template" else buffer[..., kept], persistent=False)
     layer.tip_vertices = list(range(len(layer.tip_vertices)))
     return layer
 
