@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import combinations
@@ -26,10 +27,11 @@ from seqgen.dataset.encoding import FRAME_MEMBERS, decode_sequence, encode_seque
 from seqgen.dataset.index import INDEX_NAME, index_row, read_index, write_index
 from seqgen.dataset.manifest import MANIFEST_NAME, Asset, Manifest, read_manifest, write_manifest
 from seqgen.dataset.meta import check_meta
+from seqgen.dataset.npz import encode_npy, encode_npz
 from seqgen.dataset.png import encode_png
 from seqgen.dataset.preview import FINGER_COLOURS, animated_gif, colour_depth, colour_flow, colour_parts, contact_sheet
 from seqgen.dataset.sequence import depth_counts, is_hand, mask_bytes, normal_bytes
-from seqgen.dataset.shards import ShardRecord, read_shard, shard_name, shard_spans, write_shard
+from seqgen.dataset.shards import ShardRecord, _tar_header, read_shard, shard_name, shard_spans, write_shard
 from seqgen.errors import UserError
 from seqgen.skeleton import JOINT_NAMES, joint_parts
 
@@ -118,6 +120,32 @@ def test_a_png_is_what_pillow_reads() -> None:
             np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(picture)))), picture, strict=True)
     with pytest.raises(ValueError, match="neither grey nor RGB"):
         encode_png(np.zeros((4, 4, 2), np.uint8))
+
+
+def test_an_npz_has_the_bytes_that_numpy_and_zipfile_write() -> None:
+    rng = np.random.default_rng(4)
+    arrays = {f"a{number}": rng.standard_normal(shape).astype(dtype) for number, (shape, dtype) in enumerate([((2, 3), np.float32), ((), bool), ((0, 4), np.int64)])}
+    arrays["transposed"] = np.asfortranarray(rng.standard_normal((3, 5)))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            slow = io.BytesIO()
+            np.save(slow, np.ascontiguousarray(array).reshape(array.shape))
+            assert encode_npy(array) == slow.getvalue()
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), slow.getvalue())
+    assert encode_npz(arrays) == stream.getvalue()
+    with np.load(io.BytesIO(encode_npz(arrays))) as read:
+        assert list(read) == list(arrays) and all((read[name] == array).all() for name, array in arrays.items())
+
+
+def test_what_does_not_fit_a_tar_header_is_not_written() -> None:
+    for name, size in (("0" * 101, 1), ("0", 8**11)):
+        with pytest.raises(ValueError, match="does not fit the header of a tar"):
+            _tar_header(name, size)
+    for name, size in (("0" * 100, 8**11 - 1), ("00000042.000.rgb.jpg", 0)):
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = size, 0o644
+        assert _tar_header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
 
 
 def test_normals_keep_their_direction_and_nothing_is_nothing() -> None:

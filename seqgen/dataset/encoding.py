@@ -19,7 +19,6 @@ Colour is not subsampled (4:2:0) at any quality: at equal size 4:4:4 is better, 
 
 import io
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -30,6 +29,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from seqgen.dataset.meta import check_meta, null_fields
+from seqgen.dataset.npz import encode_npy, encode_npz
 from seqgen.dataset.png import encode_png
 from seqgen.dataset.sequence import HandSequence, Labels
 from seqgen.errors import UserError
@@ -60,7 +60,6 @@ FRAME_MEMBERS = {
     "mask_visible.png": FrameMember("mask_visible", np.uint8),
 }
 MOST_LABEL_BYTES, MOST_OTHER_BYTES = 4096, 65_536  # of the labels of a frame, which have 1,100, and of what is there once
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 
 
 def frame_members(sequence: HandSequence) -> tuple[str, ...]:
@@ -140,7 +139,7 @@ def _encode_picture(name: str, picture: Array, jpeg_quality: int) -> bytes:
     """One file of a frame, in the format of its name."""
     if name.endswith(".jpg"):
         return _encode_jpeg(picture, jpeg_quality)
-    return encode_png(picture) if name.endswith(".png") else _encode_npy(picture)
+    return encode_png(picture) if name.endswith(".png") else encode_npy(picture)
 
 
 def _encode_jpeg(rgb: UInt8[Array, "height width 3"], quality: int) -> bytes:
@@ -149,21 +148,8 @@ def _encode_jpeg(rgb: UInt8[Array, "height width 3"], quality: int) -> bytes:
     return stream.getvalue()
 
 
-def _encode_npy(array: Array) -> bytes:
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
-    return stream.getvalue()
-
-
 def _encode_labels(labels: Labels) -> bytes:
-    """An `.npz` with fixed dates. Stored, not deflated: floats of a moving hand do not shrink."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for field in fields(Labels):
-            array = getattr(labels, field.name)
-            if array is not None:
-                archive.writestr(zipfile.ZipInfo(f"{field.name}.npy", ZIP_DATE), _encode_npy(array))
-    return stream.getvalue()
+    return encode_npz({field.name: array for field in fields(Labels) if (array := getattr(labels, field.name)) is not None})
 
 
 def _encode_meta(meta: Mapping[str, Any]) -> bytes:

@@ -27,6 +27,10 @@ from seqgen.files import written_aside
 MEMBER = re.compile(r"(\d{8,})\.(\d{3,}\.[a-z_]+\.[a-z]+|labels\.npz|meta\.json)")
 MAX_MEMBER_BYTES = 2**28  # the optical flow of the largest pictures, 4096 x 4096, has half of it
 EXTENSIONS = (b"x", b"g", b"X", b"L", b"K", b"S")  # of GNU and POSIX: names, links, holes in further headers, which may be many and long
+# Between the name, the size and the checksum of a header: mode, owner and group; the date; kind, link, magic and version, no names, no device, no prefix.
+OWNERLESS, UNDATED = b"0000644\0" + 2 * b"0000000\0", b"\0" + b"00000000000\0"
+FILE_OF_USTAR = b"\0 0" + bytes(100) + b"ustar\0" + b"00" + bytes(247)
+HEADER_SUM = sum(OWNERLESS + UNDATED + FILE_OF_USTAR[2:]) + 8 * ord(" ")
 Span = tuple[int, int]  # first byte and the one after the last
 
 
@@ -136,10 +140,12 @@ def read_span(path: Path, span: Span) -> HandSequence:
 
 
 def _tar_header(name: str, size: int) -> bytes:
-    """Of a regular file that belongs to no one and has no date: `TarInfo` starts with owner 0, empty names and date 0."""
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = size, 0o644
-    return info.tobuf(tarfile.USTAR_FORMAT)
+    """Of a regular file that belongs to no one and has no date, in USTAR: `tarfile` takes 10 us for the same bytes. The checksum counts itself as blanks."""
+    file, digits = name.encode(), b"%011o" % size
+    if len(file) > 100 or size >= 8**11:
+        raise ValueError(f"{name} of {size} bytes does not fit the header of a tar")
+    checksum = HEADER_SUM + sum(file) + sum(digits)
+    return b"".join([file, bytes(100 - len(file)), OWNERLESS, digits, UNDATED, b"%06o" % checksum, FILE_OF_USTAR])
 
 
 def _round_up(size: int, unit: int) -> int:
