@@ -38,7 +38,7 @@ class Developer:
     def __init__(self, device: str = "cpu"):
         self._space = Workspace(device)
         starts, thresholds = level_tables()
-        self._levels = self._space.give(starts, np.uint8, wp.uint8), self._space.give(thresholds, np.float32, wp.float32)
+        self._levels = self._space.give(starts, np.int32, wp.int32), self._space.give(thresholds[starts], np.float32, wp.float32)
 
     def develop(self, radiance: Float32[Array, "frames height width 3"], sensor: Sensor, *, seed: int, sequence: int) -> UInt8[Array, "frames height width 3"]:
         """sRGB bytes of linear light."""

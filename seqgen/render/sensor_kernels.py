@@ -63,30 +63,45 @@ def blur(light: wp.array3d(dtype=wp.vec3), taps: wp.vec4, blurred: wp.array3d(dt
 
 
 @no_type_check
-@wp.func
-def nearest_level(light: wp.float32, starts: wp.array(dtype=wp.uint8), thresholds: wp.array(dtype=wp.float32)):
-    """The nearest sRGB level, exactly; no bin holds more than one threshold."""
-    linear = wp.clamp(light, 0.0, 1.0)
-    level = int(starts[int(linear * _BINS)])
-    if linear >= thresholds[level]:
-        level += 1
-    return wp.uint8(level)
+@wp.func_native("""
+    const size_t row = ((size_t)frame * light.shape[1] + y) * light.shape[2];
+    const float* in = (const float*)light.data + 3 * row;
+    unsigned char* out = (unsigned char*)rgb.data + 3 * row;
+    #pragma clang loop vectorize(assume_safety)
+    for (int i = 3 * first; i < 3 * last; ++i) {
+        float linear = in[i] > 0.0f ? in[i] : 0.0f;
+        linear = linear < 1.0f ? linear : 1.0f;
+        const int bin = (int)(linear * bins);
+        out[i] = (unsigned char)(starts.data[bin] + (linear >= thresholds.data[bin] ? 1 : 0));
+    }
+""")
+def encode_piece(
+    light: wp.array3d(dtype=wp.vec3),
+    bins: wp.float32,
+    starts: wp.array(dtype=wp.int32),
+    thresholds: wp.array(dtype=wp.float32),
+    rgb: wp.array3d(dtype=wp.vec3ub),
+    frame: wp.int32,
+    y: wp.int32,
+    first: wp.int32,
+    last: wp.int32,
+):
+    """A row from `first` to before `last`. What is no number is black."""
 
 
 @no_type_check
 @wp.kernel
 def encode(
     light: wp.array3d(dtype=wp.vec3),
-    starts: wp.array(dtype=wp.uint8),
+    starts: wp.array(dtype=wp.int32),
     thresholds: wp.array(dtype=wp.float32),
     rgb: wp.array3d(dtype=wp.vec3ub),
     columns: wp.int32,
 ):
-    """A sensor without properties. `starts`: the level where each bin of light starts; `thresholds`: the light at which level i becomes i + 1."""
+    """A sensor without properties: the nearest sRGB level, exactly. Of each bin of light the level where it starts, and the light at which the next level
+    begins; no bin holds more than one such threshold."""
     frame, y, piece = wp.tid()
-    for x in range(piece * columns, wp.min((piece + 1) * columns, light.shape[2])):
-        p = light[frame, y, x]
-        rgb[frame, y, x] = wp.vec3ub(nearest_level(p[0], starts, thresholds), nearest_level(p[1], starts, thresholds), nearest_level(p[2], starts, thresholds))
+    encode_piece(light, _BINS, starts, thresholds, rgb, frame, y, piece * columns, wp.min((piece + 1) * columns, light.shape[2]))
 
 
 @no_type_check
