@@ -1,11 +1,13 @@
 """The colour sensor: laws of its noise, closed forms of its optics and curve, and the same bits wherever it is used."""
 
+import io
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import warp as wp
+from PIL import Image
 from scipy.ndimage import correlate1d
 from scipy.stats import chisquare, kurtosis
 
@@ -14,7 +16,7 @@ from seqgen.errors import UserError
 from seqgen.render import sensor_kernels
 from seqgen.render.device import Workspace
 from seqgen.render.noise_kernels import hash_at, hash_on_host, normal_quantiles, stream_key
-from seqgen.render.sensor import KNEE, Developer, camera_curve, gaussian_taps, level_tables, noise_scale, recompress, shoulder
+from seqgen.render.sensor import KNEE, Developer, camera_curve, gaussian_taps, level_tables, noise_scale, shoulder
 from seqgen.scene.sensor import LUMA, MAX_DEFOCUS_PX, NO_SENSOR, Sensor, SensorConfig, draw_sensor
 from seqgen.srgb import linear_from_srgb, srgb_from_linear
 
@@ -245,7 +247,7 @@ def test_short_pieces_of_a_row_give_the_same_bits(monkeypatch):
     """A GPU works by pixels, a CPU by rows."""
     np.testing.assert_array_equal(blurred_by(1, LIGHT), blurred_by(56, LIGHT))
     np.testing.assert_array_equal(blurred_by(5, LIGHT), blurred_by(56, LIGHT))
-    sensor = replace(NOISY, defocus_px=0.8, sharpening=0.5)
+    sensor = replace(NOISY, defocus_px=0.8, sharpening=0.5, jpeg_quality=70)
     by_rows = develop(LIGHT, sensor)
     monkeypatch.setattr(Workspace, "launch_rows", lambda space, kernel, shape, *arguments: space.launch(kernel, shape, *arguments, 1))
     np.testing.assert_array_equal(Developer().develop(LIGHT, sensor, seed=1, sequence=2), by_rows)
@@ -259,12 +261,42 @@ def test_sharpening_overshoots_at_edges_and_leaves_plains_alone():
     np.testing.assert_allclose(sharp[:, :, :20], plain[:, :, :20], atol=1)
 
 
+def through_pillow(rgb, quality):
+    """What is read back from JPEGs, the slow twin."""
+    read = []
+    for frame in rgb:
+        stream = io.BytesIO()
+        Image.fromarray(frame).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+        read.append(np.asarray(Image.open(stream)))
+    return np.stack(read)
+
+
+def light_of(rgb):
+    return linear_from_srgb(rgb / 255.0).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (4, 5), (5, 4), (7, 6), (16, 16), (17, 33), (40, 150), (9, 130)])
+def test_jpeg_leaves_what_pillow_reads_back(shape):
+    """To the bit, whatever the size: the hardest pictures are noise."""
+    noise = rng.integers(0, 256, (2, *shape, 3), np.uint8)
+    smooth = correlate1d(correlate1d(noise.astype(float), np.ones(5) / 5, 1), np.ones(5) / 5, 2).astype(np.uint8)
+    for rgb in (noise, smooth):
+        plain = develop(light_of(rgb), CLEAN)
+        for quality in (1, 10, 50, 75, 93, 100):
+            np.testing.assert_array_equal(develop(light_of(rgb), replace(CLEAN, jpeg_quality=quality)), through_pillow(plain, quality))
+
+
 def test_jpeg_is_worse_the_lower_its_quality():
     smooth = correlate1d(correlate1d(LIGHT, np.ones(5) / 5, 1), np.ones(5) / 5, 2)
     plain = develop(smooth, CLEAN)
-    errors = [np.abs(recompress(plain, quality).astype(int) - plain).mean() for quality in (95, 80, 60, 30)]
+    errors = [np.abs(develop(smooth, replace(CLEAN, jpeg_quality=quality)).astype(int) - plain).mean() for quality in (95, 80, 60, 30)]
     assert 0 < errors[0] < errors[1] < errors[2] < errors[3]
-    np.testing.assert_array_equal(develop(smooth, replace(CLEAN, jpeg_quality=60)), recompress(plain, 60))
+
+
+def test_light_on_the_device_is_developed_where_it_is():
+    sensor = replace(NOISY, defocus_px=0.7, sharpening=0.5, jpeg_quality=70)
+    for camera in (sensor, NO_SENSOR):
+        np.testing.assert_array_equal(develop(wp.array(LIGHT, dtype=wp.vec3, device="cpu"), camera), develop(LIGHT, camera))
 
 
 # --- what is drawn ---

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from seqgen.render.spectrum import COARSE_GAIN, FINE_GAIN, PIVOT, amplitude_change, amplitude_gain
+from seqgen.render.spectrum import COARSE_GAIN, FINE_GAIN, PIVOT, amplitude_change, amplitude_change_by_products, amplitude_gain
 
 SIZE = (96, 64)
 GAIN = amplitude_gain(SIZE, tilt=0.2, bend=0.03, sharpening=0.5)
@@ -23,6 +24,14 @@ def test_amplitudes_take_the_gain_and_phases_stay(frame):
     strong = np.abs(before) > 1e-4 * np.abs(before).max()
     assert strong.mean() > 0.5
     np.testing.assert_allclose((after / before)[strong], GAIN[strong], rtol=2e-3)  # a real positive ratio: no phase has turned
+
+
+@pytest.mark.parametrize("size", [(96, 64), (7, 1), (224, 224), (30, 131)])
+def test_products_are_the_same_transform(size):
+    gain = amplitude_gain(size, tilt=0.2, bend=0.03, sharpening=0.5)
+    levels = rng.uniform(0, 255, (2, size[1], size[0])).astype(np.float32)
+    change = amplitude_change_by_products(torch.from_numpy(levels), torch.from_numpy(gain)).numpy()
+    np.testing.assert_allclose(change, amplitude_change(levels, gain), atol=1e-3)
 
 
 def test_neutral_gain_changes_nothing():

@@ -1,6 +1,6 @@
 """From light to the picture a camera stores: defocus, exposure and white balance, noise, the camera's own sharpening, its JPEG.
 
-    light ──> defocus ──> exposure, noise, sRGB ──> spectrum and sharpening of the luma ──> bytes ──> JPEG and back
+    light ──> defocus ──> exposure, noise, sRGB ──> spectrum and sharpening of the luma ──> bytes ──> what a JPEG leaves of them
 
 The same clip gives the same bits, alone or in any order, on the CPU and on CUDA: noise is a hash of (seed, sequence, frame, pixel).
 Photographs behind the hand have been exposed once already, their whites are white: a brighter exposure presses highlights together instead of cutting them
@@ -9,19 +9,21 @@ off, so that what was below white stays below it (`shoulder`). What is brighter 
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
+import torch
 import warp as wp
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int32, UInt8
 from PIL import Image
 from scipy.optimize import brentq
 from scipy.special import ive
 
-from seqgen.render import sensor_kernels
+from seqgen.render import jpeg_kernels, sensor_kernels
 from seqgen.render.device import Workspace
 from seqgen.render.noise_kernels import stream_key
-from seqgen.render.spectrum import amplitude_change, amplitude_gain
+from seqgen.render.spectrum import amplitude_change, amplitude_change_by_products, amplitude_gain
 from seqgen.scene.sensor import Sensor
 from seqgen.srgb import linear_from_srgb, srgb_from_linear
 
@@ -40,19 +42,41 @@ class Developer:
         starts, thresholds = level_tables()
         self._levels = self._space.give(starts, np.int32, wp.int32), self._space.give(thresholds[starts], np.float32, wp.float32)
 
-    def develop(self, radiance: Float32[Array, "frames height width 3"], sensor: Sensor, *, seed: int, sequence: int) -> UInt8[Array, "frames height width 3"]:
-        """sRGB bytes of linear light."""
-        shape = radiance.shape[:3]
-        light = self._space.give(radiance, np.float32, wp.vec3)
-        rgb = self._space.new(shape, wp.vec3ub)
+    def develop(
+        self, radiance: Float32[Array, "frames height width 3"] | wp.array, sensor: Sensor, *, seed: int, sequence: int
+    ) -> UInt8[Array, "frames height width 3"]:
+        """sRGB bytes of linear light, which may lie on this device already: a Warp array of vec3, (frames, height, width)."""
+        light = radiance if isinstance(radiance, wp.array) else self._space.give(radiance, np.float32, wp.vec3)
+        rgb = self._space.new(light.shape, wp.vec3ub)
         if sensor.kind == "none":
-            self._space.launch_rows(sensor_kernels.encode, shape, light, *self._levels, rgb)
+            self._space.launch_rows(sensor_kernels.encode, light.shape, light, *self._levels, rgb)
             return rgb.numpy()
         levels, lumas = self._expose(self._defocus(light, sensor.defocus_px), sensor, stream_key(seed, sequence, CONCERN))
-        gain = amplitude_gain((shape[2], shape[1]), tilt=sensor.tilt, bend=sensor.bend, sharpening=sensor.sharpening)
-        changes = self._space.give(amplitude_change(lumas.numpy(), gain), np.float32, wp.float32)
-        self._space.launch_rows(sensor_kernels.finish, shape, levels, changes, rgb)
-        return recompress(rgb.numpy(), sensor.jpeg_quality) if sensor.jpeg_quality else rgb.numpy()
+        gain = amplitude_gain((light.shape[2], light.shape[1]), tilt=sensor.tilt, bend=sensor.bend, sharpening=sensor.sharpening)
+        self._space.launch_rows(sensor_kernels.finish, light.shape, levels, self._change(lumas, gain), rgb)
+        if sensor.jpeg_quality:
+            self._compress(rgb, sensor.jpeg_quality)
+        return rgb.numpy()
+
+    def _change(self, lumas: wp.array, gain: Float32[Array, "height width"]) -> wp.array:
+        """What the gain on the amplitudes adds, where the lumas are."""
+        device = self._space.device
+        if device.is_cuda:
+            with torch.cuda.stream(wp.stream_to_torch(device)):  # after the kernels before, and before those after
+                return wp.from_torch(amplitude_change_by_products(wp.to_torch(lumas), torch.from_numpy(gain).to(wp.device_to_torch(device))))
+        return self._space.give(amplitude_change(lumas.numpy(), gain), np.float32, wp.float32)
+
+    def _compress(self, rgb: wp.array, quality: int) -> None:
+        """Makes of our own pictures what a JPEG with halved colour leaves of them, as cameras write it."""
+        frames, height, width = rgb.shape
+        luma = self._space.buffer("luma", (frames, *(_in_blocks(side) for side in (height, width))), wp.uint8)
+        chroma = self._space.buffer("chroma", (2 * frames, *(_in_blocks(-(-side // 2)) for side in (height, width))), wp.uint8)
+        self._space.launch_rows(jpeg_kernels.luma_of, luma.shape, rgb, luma)
+        self._space.launch_rows(jpeg_kernels.chroma_of, (frames, *chroma.shape[1:]), rgb, chroma)
+        for samples, steps in zip((luma, chroma), jpeg_steps(quality), strict=True):
+            blocks = (samples.shape[0], *(side // jpeg_kernels.BLOCK for side in samples.shape[1:]))
+            self._space.launch_rows(jpeg_kernels.through_blocks, blocks, samples, self._space.give(steps, np.int32, wp.int32))
+        self._space.launch_rows(jpeg_kernels.rgb_of, rgb.shape, luma, chroma, rgb)
 
     def _defocus(self, light: wp.array, sigma_px: float) -> wp.array:
         """Blurred light, or the same where the blur cannot be seen."""
@@ -135,12 +159,15 @@ def level_tables() -> tuple[UInt8[Array, "bins"], Float32[Array, "256"]]:
     return starts.astype(np.uint8), thresholds
 
 
-def recompress(rgb: UInt8[Array, "frames height width 3"], quality: int) -> UInt8[Array, "frames height width 3"]:
-    """Pictures that have been a JPEG with halved colour, as cameras write them."""
-    return np.stack([_recompress_frame(frame, quality) for frame in rgb])
-
-
-def _recompress_frame(rgb: UInt8[Array, "height width 3"], quality: int) -> UInt8[Array, "height width 3"]:
+@lru_cache(maxsize=128)
+def jpeg_steps(quality: int) -> tuple[Int32[Array, "64"], Int32[Array, "64"]]:
+    """The steps that Pillow rounds the coefficients of luma and of chroma to, row by row."""
     stream = io.BytesIO()
-    Image.fromarray(rgb).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
-    return np.asarray(Image.open(stream))
+    Image.new("RGB", (1, 1)).save(stream, "JPEG", quality=quality)
+    tables = Image.open(stream).quantization
+    return np.array(tables[0], np.int32), np.array(tables[1], np.int32)
+
+
+def _in_blocks(side: int) -> int:
+    """A side in whole blocks."""
+    return -(-side // jpeg_kernels.BLOCK) * jpeg_kernels.BLOCK

@@ -8,6 +8,7 @@ amplitudes, and nothing at all on its phases.
 from functools import lru_cache
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 from scipy.fft import dctn, idctn
 
@@ -35,6 +36,21 @@ def amplitude_change(lumas: Float32[Array, "frames height width"], gain: Float32
     spectra = dctn(lumas, axes=(1, 2), workers=1)
     spectra *= gain - 1
     return idctn(spectra, axes=(1, 2), overwrite_x=True, workers=1)
+
+
+def amplitude_change_by_products(lumas: Float32[torch.Tensor, "frames height width"], gain: Float32[torch.Tensor, "height width"]) -> Float32[torch.Tensor, "frames height width"]:
+    """The same on any device, as products with the transform's matrices; within 0.001 of `amplitude_change` for levels 0..255."""
+    down, across = (cosines(side).to(lumas.device) for side in gain.shape)
+    return down.T @ ((gain - 1) * (down @ lumas @ across.T)) @ across
+
+
+@lru_cache(maxsize=8)
+def cosines(side: int) -> Float32[torch.Tensor, "side side"]:
+    """The orthonormal cosine transform of `side` numbers, a frequency a row."""
+    frequency, place = torch.arange(side, dtype=torch.float64)[:, None], torch.arange(side, dtype=torch.float64) + 0.5
+    rows = torch.cos(torch.pi / side * frequency * place) * (2 / side) ** 0.5
+    rows[0] *= 0.5**0.5
+    return rows.float()
 
 
 @lru_cache(maxsize=8)
