@@ -40,6 +40,12 @@ class Workspace:
         columns = 1 if self.device.is_cuda else width
         self.launch(kernel, (frames, height, -(-width // columns)), *arguments, columns)
 
+    def launch_pieces(self, kernel: wp.Kernel, shape: tuple[int, int, int], *arguments: object) -> None:
+        """Runs a kernel over (frames, height, width) by pieces of a picture: single pixels on a GPU, whole pictures on a CPU; the bits are the same."""
+        frames, height, width = shape
+        rows, columns = (1, 1) if self.device.is_cuda else (height, width)
+        self.launch(kernel, (frames, -(-height // rows), -(-width // columns)), *arguments, rows, columns)
+
     def give(self, array: Array, dtype: Any, warp_dtype: Any) -> wp.array:
         """An array on the device: the memory of numpy itself on the CPU, which the kernels only read."""
         return wp.array(np.ascontiguousarray(array, dtype), dtype=warp_dtype, device=self.device, copy=False)

@@ -1,29 +1,25 @@
 """Light that leaves a surface, inside Warp kernels: materials, bumps, soft light, key light with its shadow, gloss.
 
 Only additions, multiplications, divisions and square roots, and tables instead of the C library's `pow`: the same bits on any CPU.
+
+What is smooth enough is worked out at vertices (`light_vertices`); the rest at points, many at a time (`LIGHT`): C++, for Warp's own code is not vectorised.
 """
 
 from typing import no_type_check
 
 import warp as wp
 
-from seqgen.render.raster_kernels import rank_of
 from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M, SHADOW_TEXELS
 from seqgen.scene.scene import TERMINATOR
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 
-_EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
-_TERMINATOR = wp.constant(TERMINATOR)
-_SHADOW_BIAS_M = wp.constant(SHADOW_BIAS_M)
-_SHADOW_OFFSET_M = wp.constant(SHADOW_OFFSET_M)
-_LAST_TEXEL = wp.constant(float(SHADOW_TEXELS) - 2.001)
-
-
 @no_type_check
 @wp.struct
 class Surface:
+    """`points`: of every vertex of every frame its place, its normal, the soft light there and its colour, each in the first three of four numbers."""
+
     vertices: wp.array2d(dtype=wp.vec3)
     normals: wp.array2d(dtype=wp.vec3)
     faces: wp.array(dtype=wp.vec3i)
@@ -32,31 +28,21 @@ class Surface:
     corner_weights: wp.array(dtype=wp.mat33)
     corner_uv: wp.array2d(dtype=wp.vec2)
     face_materials: wp.array(dtype=wp.int32)
-    soft: wp.array2d(dtype=wp.vec3)
+    points: wp.array3d(dtype=wp.vec4)
 
 
 @no_type_check
 @wp.struct
 class Materials:
-    """Pictures one after another: material m has texels `first[m]` to first + width height - 1, row by row: linear albedo; roughness 0..1 and height of the
-    bump. Floats: turning bytes into them at every look takes longer than fetching them."""
+    """Pictures one after another: material m has texels `first[m]` to first + width height - 1, row by row: linear albedo and roughness 0..1; height of the bump.
+    Floats: turning bytes into them at every look takes longer than fetching them."""
 
     first: wp.array(dtype=wp.int32)
     width: wp.array(dtype=wp.int32)
     height: wp.array(dtype=wp.int32)
     reflectance: wp.array(dtype=wp.float32)
-    albedo: wp.array(dtype=wp.vec3)
-    roughness_bump: wp.array(dtype=wp.vec2)
-
-
-@no_type_check
-@wp.struct
-class Look:
-    """What a material says at a point: linear albedo, roughness 0..1, slope of the bump along u and v, metres per unit."""
-
-    albedo: wp.vec3
-    roughness: wp.float32
-    slope: wp.vec2
+    texels: wp.array(dtype=wp.vec4)
+    bump: wp.array(dtype=wp.float32)
 
 
 @no_type_check
@@ -72,62 +58,6 @@ class Light:
 
 @no_type_check
 @wp.func
-def fraction(x: wp.float32):
-    """x less the whole number below it. Not `wp.floor`: that is a call of the C library, three times as slow as all the rest of a lookup."""
-    f = x - float(int(x))
-    if f < 0.0:
-        f += 1.0
-    return f
-
-
-@no_type_check
-@wp.func
-def neighbours(place: wp.float32, size: wp.int32):
-    """The texels before and after a place -0.5 to size - 0.5 of a picture that repeats beyond its borders, and the share of the second."""
-    before = int(place + 1.0) - 1
-    share = place - float(before)
-    after = before + 1
-    if before < 0:
-        before = size - 1
-    if after >= size:
-        after = 0
-    return before, after, share
-
-
-@no_type_check
-@wp.func
-def look_at(materials: Materials, material: wp.int32, uv: wp.vec2):
-    """A material at (u, v): bilinear between the four texels around, whose heights also give the slope."""
-    width = materials.width[material]
-    height = materials.height[material]
-    first = materials.first[material]
-    look = Look()
-    if width * height == 1:
-        look.albedo = materials.albedo[first]
-        look.roughness = materials.roughness_bump[first][0]
-        return look
-    left, right, s = neighbours(fraction(uv[0]) * float(width) - 0.5, width)
-    above, below, t = neighbours((1.0 - fraction(uv[1])) * float(height) - 0.5, height)
-    i = first + above * width + left
-    j = first + above * width + right
-    k = first + below * width + left
-    m = first + below * width + right
-    upper = materials.albedo[i] * (1.0 - s) + materials.albedo[j] * s
-    lower = materials.albedo[k] * (1.0 - s) + materials.albedo[m] * s
-    look.albedo = upper * (1.0 - t) + lower * t
-    a = materials.roughness_bump[i]
-    b = materials.roughness_bump[j]
-    c = materials.roughness_bump[k]
-    d = materials.roughness_bump[m]
-    look.roughness = (a[0] * (1.0 - s) + b[0] * s) * (1.0 - t) + (c[0] * (1.0 - s) + d[0] * s) * t
-    along_u = (b[1] - a[1]) * (1.0 - t) + (d[1] - c[1]) * t
-    along_v = (a[1] - c[1]) * (1.0 - s) + (b[1] - d[1]) * s
-    look.slope = wp.vec2(along_u * float(width), along_v * float(height))
-    return look
-
-
-@no_type_check
-@wp.func
 def ambient_at(light: Light, frame: wp.int32, n: wp.vec3):
     """The spherical harmonics of `seqgen.scene.scene.Light`."""
     a = light.ambient[frame, 0] + light.ambient[frame, 1] * n[0] + light.ambient[frame, 2] * n[1] + light.ambient[frame, 3] * n[2]
@@ -138,125 +68,194 @@ def ambient_at(light: Light, frame: wp.int32, n: wp.vec3):
 
 @no_type_check
 @wp.func
-def lit_texel(light: Light, frame: wp.int32, x: wp.int32, y: wp.int32, depth: wp.float32):
-    """1 where nothing lies before this depth at a texel of the shadow map, 0 where something does."""
-    key = light.shadow_keys[frame, y, x]
-    if key != _EMPTY and rank_of(key) < depth:
-        return 0.0
-    return 1.0
-
-
-@no_type_check
-@wp.func
-def lit_share(light: Light, frame: wp.int32, point: wp.vec3):
-    """How much of the key light reaches a point: the share of the texels around that let it through (percentage-closer filtering, Reeves et al. 1987).
-
-    Three times three bilinear looks, so that edges are soft; where the corners of the sixteen texels agree, what they say holds.
-    """
-    place = wp.transform_point(light.light_from_camera[frame], point)
-    if place[0] < 1.0 or place[1] < 1.0 or place[0] > _LAST_TEXEL or place[1] > _LAST_TEXEL:
-        return 1.0
-    column = int(place[0])
-    row = int(place[1])
-    x = column - 1
-    y = row - 1
-    depth = place[2] - _SHADOW_BIAS_M
-    corners = lit_texel(light, frame, x, y, depth) + lit_texel(light, frame, x + 3, y, depth)
-    corners += lit_texel(light, frame, x, y + 3, depth) + lit_texel(light, frame, x + 3, y + 3, depth)
-    if corners == 0.0 or corners == 4.0:
-        return corners * 0.25
-    s = place[0] - float(column)
-    t = place[1] - float(row)
-    columns = wp.vec4(1.0 - s, 1.0, 1.0, s)
-    rows = wp.vec4(1.0 - t, 1.0, 1.0, t)
-    lit = wp.float32(0.0)
-    for i in range(4):
-        for j in range(4):
-            lit += lit_texel(light, frame, x + j, y + i, depth) * rows[i] * columns[j]
-    return lit / 9.0
-
-
-@no_type_check
-@wp.func
-def gloss(n: wp.vec3, towards_light: wp.vec3, towards_eye: wp.vec3, roughness: wp.float32, reflectance: wp.float32):
-    """Light mirrored to the eye, for a light whose white matt reflection is 1: GGX (Walter et al. 2007), Schlick's Fresnel, Kelemen's visibility."""
-    half = wp.normalize(towards_light + towards_eye)
-    facing = wp.max(wp.dot(n, half), 0.0)
-    along = wp.max(wp.dot(towards_light, half), 0.4)  # nearer to grazing, where surfaces shade themselves, it would flare up
-    a = wp.max(roughness * roughness, 0.02)
-    spread = facing * facing * (a * a - 1.0) + 1.0
-    away = 1.0 - along
-    fresnel = reflectance + (1.0 - reflectance) * away * away * away * away * away
-    return a * a / (spread * spread) * fresnel / (4.0 * along * along)
-
-
-@no_type_check
-@wp.func
-def bumped(surface: Surface, frame: wp.int32, face: wp.int32, n: wp.vec3, slope: wp.vec2):
-    """The normal of the bumped surface (Mikkelsen 2010): the gradient of the height along the face is taken off."""
-    i = surface.faces[face]
-    p = surface.vertices[frame, i[0]]
-    e1 = surface.vertices[frame, i[1]] - p
-    e2 = surface.vertices[frame, i[2]] - p
-    uv = surface.corner_uv[face, 0]
-    d1 = surface.corner_uv[face, 1] - uv
-    d2 = surface.corner_uv[face, 2] - uv
-    r1 = wp.cross(e2, n)
-    r2 = wp.cross(n, e1)
-    det = wp.dot(e1, r1)
-    if det <= 0.0:
-        return n
-    gradient = (r1 * wp.dot(slope, d1) + r2 * wp.dot(slope, d2)) / det
-    length = wp.length(gradient)
-    if length > 1.0:
-        gradient = gradient / length
-    return wp.normalize(n - gradient)
+def four(v: wp.vec3):
+    return wp.vec4(v[0], v[1], v[2], 0.0)
 
 
 @no_type_check
 @wp.kernel
-def soften(normals: wp.array2d(dtype=wp.vec3), light: Light, soft: wp.array2d(dtype=wp.vec3)):
-    """One thread a vertex: the ambient light and that of all lights but the key light, which are smooth enough to be interpolated."""
+def light_vertices(surface: Surface, light: Light):
+    """One thread a vertex: its place, normal and colour beside the ambient light and that of all lights but the key light, which are smooth enough to be
+    interpolated."""
     frame, i = wp.tid()
-    n = normals[frame, i]
-    radiance = ambient_at(light, frame, n)
+    n = surface.normals[frame, i]
+    soft = ambient_at(light, frame, n)
     for k in range(1, light.directions.shape[1]):
-        radiance += light.colours[frame, k] * wp.max(wp.dot(n, light.directions[frame, k]), 0.0)
-    soft[frame, i] = radiance
+        soft += light.colours[frame, k] * wp.max(wp.dot(n, light.directions[frame, k]), 0.0)
+    surface.points[frame, i, 0] = four(surface.vertices[frame, i])
+    surface.points[frame, i, 1] = four(n)
+    surface.points[frame, i, 2] = four(soft)
+    surface.points[frame, i, 3] = four(surface.colours[i])
 
 
-@no_type_check
-@wp.func
-def light_at(surface: Surface, materials: Materials, light: Light, perspective: wp.bool, frame: wp.int32, face: wp.int32, s: wp.vec3):
-    """Linear light that leaves a point of a face towards the camera."""
-    i = surface.faces[face]
-    m = surface.face_materials[face]
-    uv = surface.corner_uv[face, 0] * s[0] + surface.corner_uv[face, 1] * s[1] + surface.corner_uv[face, 2] * s[2]
-    look = look_at(materials, m, uv)
-    colour = wp.cw_mul(surface.colours[i[0]] * s[0] + surface.colours[i[1]] * s[1] + surface.colours[i[2]] * s[2], look.albedo)
-    radiance = wp.cw_mul(colour, surface.soft[frame, i[0]] * s[0] + surface.soft[frame, i[1]] * s[1] + surface.soft[frame, i[2]] * s[2])
-    if light.directions.shape[1] == 0:
-        return radiance
-    flat = wp.normalize(surface.normals[frame, i[0]] * s[0] + surface.normals[frame, i[1]] * s[1] + surface.normals[frame, i[2]] * s[2])
-    towards_light = light.directions[frame, 0]
-    turned = wp.dot(flat, towards_light)
-    if turned <= 0.0:
-        return radiance
-    n = flat
-    arriving = turned
-    if look.slope[0] != 0.0 or look.slope[1] != 0.0:
-        n = bumped(surface, frame, face, flat, look.slope)
-        arriving = wp.max(turned + (wp.dot(n, towards_light) - turned) * wp.min(turned * _TERMINATOR, 1.0), 0.0)
-    point = surface.vertices[frame, i[0]] * s[0] + surface.vertices[frame, i[1]] * s[1] + surface.vertices[frame, i[2]] * s[2]
-    if light.shadows and arriving > 0.0:
-        arriving = arriving * lit_share(light, frame, point + flat * _SHADOW_OFFSET_M)
-    if arriving > 0.0:
-        reflectance = materials.reflectance[m]
-        if reflectance > 0.0:
-            towards_eye = wp.vec3(0.0, 0.0, -1.0)
-            if perspective:
-                towards_eye = -wp.normalize(point)
-            shine = gloss(n, towards_light, towards_eye, look.roughness, reflectance)
-            colour += wp.vec3(shine, shine, shine)
-        radiance += wp.cw_mul(colour, light.colours[frame, 0]) * arriving
-    return radiance
+# C++ of `light_points(count)`: into `lit[i]` the linear light that leaves points 0 to count - 1 towards the camera; they lie on faces `face[i]`, where the corners
+# have shares `share[i]`. Its names are the arguments' of the function that it is pasted into, in which `room` is the length of all lists.
+#
+# First what lies scattered in memory, point after point, four numbers at a time (`look`); then, without a branch, the arithmetic of many points side by side.
+LIGHT = """
+    const float* points = (const float*)surface.points.data + 16 * (size_t)frame * surface.points.shape[1];
+    const int lights = light.directions.shape[1], side = light.shadow_keys.shape[1];
+    enum { LIT, COLOUR, PLACE, NORMAL, EDGE_1, EDGE_2, TEXEL, KINDS };
+    float of_point[KINDS][room][4], side_by_side[KINDS][4][room];
+    float slope_u[room], slope_v[room], climb_1[room], climb_2[room], reflectance[room], arriving[room], shadow_x[room], shadow_y[room], shadow_depth[room];
+    int edge[room], penumbra[room];
+    auto &place = side_by_side[PLACE], &normal = side_by_side[NORMAL], &lit = side_by_side[LIT], &colour = side_by_side[COLOUR];
+    auto &edge_1 = side_by_side[EDGE_1], &edge_2 = side_by_side[EDGE_2], &texel = side_by_side[TEXEL];
+
+    auto look = [&](int i) {
+        const int material = surface.face_materials.data[face[i]], width = materials.width.data[material], height = materials.height.data[material];
+        const float* texels = (const float*)(materials.texels.data + materials.first.data[material]);
+        const float* bump = materials.bump.data + materials.first.data[material];
+        const float* uv = (const float*)surface.corner_uv.data + 6 * (size_t)face[i];
+        const float shares[3] = {share[0][i], share[1][i], share[2][i]};
+        float u = uv[0] * shares[0] + uv[2] * shares[1] + uv[4] * shares[2], v = uv[1] * shares[0] + uv[3] * shares[1] + uv[5] * shares[2];
+        u -= (float)(int)u;  // not floor: that is a call of the C library
+        v -= (float)(int)v;
+        u = (u < 0.0f ? u + 1.0f : u) * (float)width - 0.5f;
+        v = (1.0f - (v < 0.0f ? v + 1.0f : v)) * (float)height - 0.5f;
+        int left = (int)(u + 1.0f) - 1, above = (int)(v + 1.0f) - 1;
+        const float s = width * height == 1 ? 0.0f : u - (float)left, t = width * height == 1 ? 0.0f : v - (float)above;
+        const int right = left + 1 < width ? left + 1 : 0, below = above + 1 < height ? above + 1 : 0;
+        left = left < 0 ? width - 1 : left;
+        above = above < 0 ? height - 1 : above;
+        const int a = above * width + left, b = above * width + right, c = below * width + left, d = below * width + right;
+        for (int k = 0; k < 4; ++k) {
+            const float upper = texels[4 * a + k] * (1.0f - s) + texels[4 * b + k] * s, lower = texels[4 * c + k] * (1.0f - s) + texels[4 * d + k] * s;
+            of_point[TEXEL][i][k] = upper * (1.0f - t) + lower * t;
+        }
+        if (lights) {
+        slope_u[i] = ((bump[b] - bump[a]) * (1.0f - t) + (bump[d] - bump[c]) * t) * (float)width;
+        slope_v[i] = ((bump[a] - bump[c]) * (1.0f - s) + (bump[b] - bump[d]) * s) * (float)height;
+        climb_1[i] = slope_u[i] * (uv[2] - uv[0]) + slope_v[i] * (uv[3] - uv[1]);
+        climb_2[i] = slope_u[i] * (uv[4] - uv[0]) + slope_v[i] * (uv[5] - uv[1]);
+        reflectance[i] = materials.reflectance.data[material];
+        }
+        const int* corner = (const int*)surface.faces.data + 3 * (size_t)face[i];
+        const float *first = points + 16 * (size_t)corner[0], *second = points + 16 * (size_t)corner[1], *third = points + 16 * (size_t)corner[2];
+        for (int k = 0; k < 4; ++k) {
+            of_point[COLOUR][i][k] = (first[12 + k] * shares[0] + second[12 + k] * shares[1] + third[12 + k] * shares[2]) * of_point[TEXEL][i][k];
+            of_point[LIT][i][k] = of_point[COLOUR][i][k] * (first[8 + k] * shares[0] + second[8 + k] * shares[1] + third[8 + k] * shares[2]);
+        }
+        for (int k = 0; lights && k < 4; ++k) {
+            of_point[PLACE][i][k] = first[k] * shares[0] + second[k] * shares[1] + third[k] * shares[2];
+            of_point[NORMAL][i][k] = first[4 + k] * shares[0] + second[4 + k] * shares[1] + third[4 + k] * shares[2];
+            of_point[EDGE_1][i][k] = second[k] - first[k];
+            of_point[EDGE_2][i][k] = third[k] - first[k];
+        }
+    };
+
+    const float* key_light = (const float*)light.directions.data + 3 * (size_t)frame * lights;
+    const float light_x = lights ? key_light[0] : 0.0f, light_y = lights ? key_light[1] : 0.0f, light_z = lights ? key_light[2] : 0.0f;
+    const float* key_colour = (const float*)light.colours.data + 3 * (size_t)frame * lights;
+    const float* map = (const float*)(light.light_from_camera.data + frame);
+    const unsigned int* depths_of_light = (const unsigned int*)(light.shadow_keys.data + (size_t)frame * side * side);
+    const float last_texel = (float)((double)side - 2.001);
+
+    // 1 where nothing lies before a depth at a texel of the shadow map, 0 where something does; the rank of an empty texel's key is no number
+    auto texel_lit = [&](int x, int y, float depth) {
+        const unsigned int bits = depths_of_light[2 * (y * side + x) + 1];
+        return __builtin_bit_cast(float, bits & 0x80000000u ? bits & 0x7FFFFFFFu : ~bits) < depth ? 0.0f : 1.0f;
+    };
+
+    // what of the key light arrives, if nothing lies before it, and the normal of the bumped surface (Mikkelsen 2010): off it the height's gradient along the face
+    auto turn = [&](int i) {
+        const float x = normal[0][i], y = normal[1][i], z = normal[2][i], length = wp::sqrt(x * x + y * y + z * z);
+        const float flat_x = length > 0.0f ? x / length : 0.0f, flat_y = length > 0.0f ? y / length : 0.0f, flat_z = length > 0.0f ? z / length : 0.0f;
+        const float turned = flat_x * light_x + flat_y * light_y + flat_z * light_z;
+        const float e1[3] = {edge_1[0][i], edge_1[1][i], edge_1[2][i]}, e2[3] = {edge_2[0][i], edge_2[1][i], edge_2[2][i]};
+        const float r1_x = e2[1] * flat_z - e2[2] * flat_y, r1_y = e2[2] * flat_x - e2[0] * flat_z, r1_z = e2[0] * flat_y - e2[1] * flat_x;
+        const float r2_x = flat_y * e1[2] - flat_z * e1[1], r2_y = flat_z * e1[0] - flat_x * e1[2], r2_z = flat_x * e1[1] - flat_y * e1[0];
+        const float det = e1[0] * r1_x + e1[1] * r1_y + e1[2] * r1_z;
+        float g_x = (r1_x * climb_1[i] + r2_x * climb_2[i]) / det, g_y = (r1_y * climb_1[i] + r2_y * climb_2[i]) / det, g_z = (r1_z * climb_1[i] + r2_z * climb_2[i]) / det;
+        const float steep = wp::sqrt(g_x * g_x + g_y * g_y + g_z * g_z);
+        g_x = flat_x - (steep > 1.0f ? g_x / steep : g_x);
+        g_y = flat_y - (steep > 1.0f ? g_y / steep : g_y);
+        g_z = flat_z - (steep > 1.0f ? g_z / steep : g_z);
+        const float tilted = wp::sqrt(g_x * g_x + g_y * g_y + g_z * g_z);
+        const bool bumpy = (turned > 0.0f) & ((slope_u[i] != 0.0f) | (slope_v[i] != 0.0f)), climbs = bumpy & (det > 0.0f);
+        const float n_x = climbs ? (tilted > 0.0f ? g_x / tilted : 0.0f) : flat_x;
+        const float n_y = climbs ? (tilted > 0.0f ? g_y / tilted : 0.0f) : flat_y;
+        const float n_z = climbs ? (tilted > 0.0f ? g_z / tilted : 0.0f) : flat_z;
+        const float fade = turned * terminator;
+        const float bumped = turned + (n_x * light_x + n_y * light_y + n_z * light_z - turned) * (fade < 1.0f ? fade : 1.0f);
+        const float found = bumpy ? bumped : turned;
+        arriving[i] = ((turned > 0.0f) & (found > 0.0f)) ? found : 0.0f;
+        normal[0][i] = n_x;
+        normal[1][i] = n_y;
+        normal[2][i] = n_z;
+        const float off_x = place[0][i] + flat_x * shadow_offset, off_y = place[1][i] + flat_y * shadow_offset, off_z = place[2][i] + flat_z * shadow_offset;
+        shadow_x[i] = map[0] * off_x + map[1] * off_y + map[2] * off_z + map[3];
+        shadow_y[i] = map[4] * off_x + map[5] * off_y + map[6] * off_z + map[7];
+        shadow_depth[i] = map[8] * off_x + map[9] * off_y + map[10] * off_z + map[11] - shadow_bias;
+    };
+
+    // the light mirrored to the eye, for a light whose white matt reflection is 1: GGX (Walter et al. 2007), Schlick's Fresnel, Kelemen's visibility
+    auto shine = [&](int i) {
+        const float far = wp::sqrt(place[0][i] * place[0][i] + place[1][i] * place[1][i] + place[2][i] * place[2][i]);
+        const bool to_eye = seen.perspective & (far > 0.0f);
+        const float eye_x = to_eye ? -(place[0][i] / far) : 0.0f, eye_y = to_eye ? -(place[1][i] / far) : 0.0f;
+        const float eye_z = to_eye ? -(place[2][i] / far) : seen.perspective ? 0.0f : -1.0f;
+        const float h_x = light_x + eye_x, h_y = light_y + eye_y, h_z = light_z + eye_z, h = wp::sqrt(h_x * h_x + h_y * h_y + h_z * h_z);
+        const float half_x = h > 0.0f ? h_x / h : 0.0f, half_y = h > 0.0f ? h_y / h : 0.0f, half_z = h > 0.0f ? h_z / h : 0.0f;
+        const float cosine = normal[0][i] * half_x + normal[1][i] * half_y + normal[2][i] * half_z, facing = cosine > 0.0f ? cosine : 0.0f;
+        const float towards = light_x * half_x + light_y * half_y + light_z * half_z, along = towards > 0.4f ? towards : 0.4f;  // nearer to grazing it would flare up
+        const float square = texel[3][i] * texel[3][i], a = square > 0.02f ? square : 0.02f;
+        const float spread = facing * facing * (a * a - 1.0f) + 1.0f, away = 1.0f - along;
+        const float fresnel = reflectance[i] + (1.0f - reflectance[i]) * away * away * away * away * away;
+        const float gloss = reflectance[i] > 0.0f ? a * a / (spread * spread) * fresnel / (4.0f * along * along) : 0.0f;
+        for (int k = 0; k < 3; ++k) {
+            const float mirrored = (colour[k][i] + gloss) * key_colour[k] * arriving[i];
+            lit[k][i] = arriving[i] > 0.0f ? lit[k][i] + mirrored : lit[k][i];
+        }
+    };
+
+    // the share of the texels around that let light through, three times three bilinear looks (percentage-closer filtering, Reeves et al. 1987)
+    auto blend_shadow = [&](int i) {
+        const int column = (int)shadow_x[i], row = (int)shadow_y[i];
+        const float s = shadow_x[i] - (float)column, t = shadow_y[i] - (float)row;
+        const float columns[4] = {1.0f - s, 1.0f, 1.0f, s}, rows[4] = {1.0f - t, 1.0f, 1.0f, t};
+        float sum = 0.0f;
+        for (int down = 0; down < 4; ++down)
+            for (int across = 0; across < 4; ++across)
+                sum += texel_lit(column - 1 + across, row - 1 + down, shadow_depth[i]) * rows[down] * columns[across];
+        arriving[i] *= sum / 9.0f;
+    };
+
+    auto light_points = [&](int count) {
+        #pragma clang loop vectorize(disable)
+        for (int i = 0; i < count; ++i)
+            look(i);
+        for (int kind = 0; kind < (lights ? KINDS : COLOUR); ++kind)
+            #pragma clang loop vectorize(disable)
+            for (int i = 0; i < count; i += 4)
+                for (int k = 0; k < 4; ++k)
+                    for (int j = 0; j < 4; ++j)
+                        side_by_side[kind][k][i + j] = of_point[kind][i + j][k];
+        if (lights == 0)
+            return;
+        #pragma clang loop vectorize(assume_safety)
+        for (int i = 0; i < count; ++i)
+            turn(i);
+        if (light.shadows) {
+            int blended = 0;
+            #pragma clang loop vectorize(assume_safety)
+            for (int i = 0; i < count; ++i) {
+                const bool on_map = (shadow_x[i] >= 1.0f) & (shadow_y[i] >= 1.0f) & (shadow_x[i] <= last_texel) & (shadow_y[i] <= last_texel);
+                const int x = on_map ? (int)shadow_x[i] : 1, y = on_map ? (int)shadow_y[i] : 1;
+                const float corners = texel_lit(x - 1, y - 1, shadow_depth[i]) + texel_lit(x + 2, y - 1, shadow_depth[i])
+                    + (texel_lit(x - 1, y + 2, shadow_depth[i]) + texel_lit(x + 2, y + 2, shadow_depth[i]));
+                edge[i] = on_map & (corners != 0.0f) & (corners != 4.0f) & (arriving[i] > 0.0f);
+                arriving[i] = (on_map & (corners == 0.0f)) ? 0.0f : arriving[i];
+            }
+            for (int i = 0; i < count; ++i) {
+                penumbra[blended] = i;
+                blended += edge[i];
+            }
+            for (int k = 0; k < blended; ++k)
+                blend_shadow(penumbra[k]);
+        }
+        #pragma clang loop vectorize(assume_safety)
+        for (int i = 0; i < count; ++i)
+            shine(i);
+    };
+"""

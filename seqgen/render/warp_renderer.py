@@ -94,12 +94,12 @@ class WarpRenderer:
     def _resolve(self, scene: Scene, seen: StructInstance, surface: StructInstance) -> dict[str, wp.array]:
         """The pictures of the faces that won."""
         light = self._give_light(scene, surface)
-        surface.soft = self._space.buffer("soft", surface.normals.shape, wp.vec3)
-        self._space.launch(shade_kernels.soften, surface.normals.shape, surface.normals, light, surface.soft)
+        surface.points = self._space.buffer("points", (*surface.normals.shape, 4), wp.vec4)
+        self._space.launch(shade_kernels.light_vertices, surface.normals.shape, surface, light)
         told = (surface, self._give_materials(scene.surface.materials), light, self._give_background(scene), self._decode)
         pictures = {"radiance": wp.vec3, "depth_m": wp.float32, "parts": wp.uint8}
         made = {name: self._space.new(self._picture_shape(scene), dtype) for name, dtype in pictures.items()}
-        self._space.launch_rows(resolve_kernels.resolve, self._picture_shape(scene), seen, *told, *made.values())
+        self._space.launch_pieces(resolve_kernels.resolve, self._picture_shape(scene), seen, *told, *made.values())
         return made
 
     def _resolve_extra(self, kernel: wp.Kernel, scene: Scene, dtype: Any, *told: object) -> wp.array:
@@ -130,15 +130,15 @@ class WarpRenderer:
 
     def _give_materials(self, materials: tuple[Material, ...]) -> StructInstance:
         sizes = np.array([material.roughness.shape for material in materials])
-        albedo, roughness_bump = joined_texels(materials)
+        texels, bump = joined_texels(materials)
         return _record(
             shade_kernels.Materials,
             first=self._space.give(np.cumsum([0, *sizes.prod(1)[:-1]]), np.int32, wp.int32),
             width=self._space.give(sizes[:, 1], np.int32, wp.int32),
             height=self._space.give(sizes[:, 0], np.int32, wp.int32),
             reflectance=self._space.give(np.array([material.reflectance for material in materials]), np.float32, wp.float32),
-            albedo=self._space.give(albedo, np.float32, wp.vec3),
-            roughness_bump=self._space.give(roughness_bump, np.float32, wp.vec2),
+            texels=self._space.give(texels, np.float32, wp.vec4),
+            bump=self._space.give(bump, np.float32, wp.float32),
         )
 
     def _give_light(self, scene: Scene, surface: StructInstance) -> StructInstance:
@@ -172,17 +172,17 @@ class WarpRenderer:
         )
 
 
-def joined_texels(materials: tuple[Material, ...]) -> tuple[Float32[Array, "texels 3"], Float32[Array, "texels 2"]]:
-    """The pictures of all materials, one after the other: linear albedo; roughness 0..1 and height of the bump."""
+def joined_texels(materials: tuple[Material, ...]) -> tuple[Float32[Array, "texels 4"], Float32[Array, "texels"]]:
+    """The pictures of all materials, one after the other: linear albedo and roughness 0..1; height of the bump."""
     count, start = sum(material.roughness.size for material in materials), 0
-    albedo, roughness_bump = np.empty((count, 3), np.float32), np.empty((count, 2), np.float32)
+    texels, bump = np.empty((count, 4), np.float32), np.empty(count, np.float32)
     for material in materials:
-        texels = slice(start, start + material.roughness.size)
-        np.take(DECODED, material.albedo.reshape(-1, 3), out=albedo[texels], mode="clip")  # the mode that writes straight to `out`
-        np.multiply(material.roughness.ravel(), np.float32(1 / 255), out=roughness_bump[texels, 0])
-        roughness_bump[texels, 1] = material.bump_m.ravel()
-        start = texels.stop
-    return albedo, roughness_bump
+        here = slice(start, start + material.roughness.size)
+        texels[here, :3] = np.take(DECODED, material.albedo.reshape(-1, 3))
+        np.multiply(material.roughness.ravel(), np.float32(1 / 255), out=texels[here, 3])
+        bump[here] = material.bump_m.ravel()
+        start = here.stop
+    return texels, bump
 
 
 def sample_offsets(samples: int) -> Array:
