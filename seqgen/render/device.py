@@ -46,6 +46,11 @@ class Workspace:
         rows, columns = (1, 1) if self.device.is_cuda else (height, width)
         self.launch(kernel, (frames, -(-height // rows), -(-width // columns)), *arguments, rows, columns)
 
+    def launch_list(self, kernel: wp.Kernel, shape: tuple[int, int], *arguments: object) -> None:
+        """Runs a kernel over (frames, things) by pieces of the list of things: one on a GPU, all on a CPU; the bits are the same."""
+        piece = 1 if self.device.is_cuda else max(shape[1], 1)
+        self.launch(kernel, (shape[0], -(-shape[1] // piece)), *arguments, piece)
+
     def give(self, array: Array, dtype: Any, warp_dtype: Any) -> wp.array:
         """An array on the device: the memory of numpy itself on the CPU, which the kernels only read."""
         return wp.array(np.ascontiguousarray(array, dtype), dtype=warp_dtype, device=self.device, copy=False)

@@ -7,7 +7,7 @@ import warp as wp
 from seqgen.render.raster_kernels import ScreenVertex, corner_shares, on_picture
 from seqgen.render.shade_kernels import LIGHT, Light, Materials, Surface
 from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M
-from seqgen.render.triangle_kernels import FLAT_M
+from seqgen.render.edge_kernels import FLAT_M
 from seqgen.scene.scene import TERMINATOR
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})

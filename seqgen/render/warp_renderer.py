@@ -10,7 +10,7 @@ import numpy as np
 import warp as wp
 from jaxtyping import Float32, Float64, UInt8, UInt32
 
-from seqgen.render import raster_kernels, resolve_kernels, shade_kernels, triangle_kernels
+from seqgen.render import edge_kernels, raster_kernels, resolve_kernels, shade_kernels, triangle_kernels
 from seqgen.render.device import Workspace
 from seqgen.render.moments import moment_weights, neighbouring_frames
 from seqgen.render.renderer import Extra, Frames
@@ -69,8 +69,8 @@ class WarpRenderer:
             boxes=boxes,
             screen=screen,
             centres=self._rasterise_centres("centres", scene, screen, boxes, surface.faces),
-            several=self._space.buffer("several", (frames, height, width), wp.uint8),
-            samples=self._space.buffer("samples", (frames, height, width, len(offsets)), wp.uint64),
+            several=self._space.buffer("several", (frames + 1, height, width), wp.uint8),
+            samples=self._space.buffer("samples", (frames + 1, height, width, len(offsets)), wp.uint64),
             offsets=self._space.give(offsets, np.int32, wp.vec2i),
             perspective=perspective,
         )
@@ -78,17 +78,18 @@ class WarpRenderer:
             seen.several.zero_()
             return seen
         told = (seen.centres, surface.face_materials, perspective, moving, seen.several, seen.samples)
-        self._space.launch(triangle_kernels.mark, (frames, height), boxes, *told)
+        self._space.launch(edge_kernels.mark, (frames, height), boxes, *told)
         for moment, first, last in [(m + 1, m, m + 1) for m in range(len(offsets))] if moving else [(0, 0, len(offsets))]:
             asked = (perspective, seen.offsets, first, last, seen.several, seen.samples)
-            self._space.launch(triangle_kernels.rasterise_samples, (frames, surface.faces.shape[0]), screen, moment, surface.faces, *asked)
+            self._space.launch_list(triangle_kernels.rasterise_samples, (frames, surface.faces.shape[0]), screen, moment, surface.faces, *asked)
         return seen
 
     def _rasterise_centres(self, name: str, scene: Scene, screen: wp.array, boxes: wp.array, faces: wp.array) -> wp.array:
         """The keys of some of the faces at the pixels' centres."""
-        keys = self._space.buffer(name, self._picture_shape(scene), wp.uint64)
-        self._space.launch(raster_kernels.clear, keys.shape[:2], boxes, keys)
-        self._space.launch(triangle_kernels.rasterise, (keys.shape[0], faces.shape[0]), screen, faces, scene.camera.kind == "perspective", keys)
+        frames, height, width = self._picture_shape(scene)
+        keys = self._space.buffer(name, (frames + 1, height, width), wp.uint64)
+        self._space.launch(raster_kernels.clear, (frames, height), boxes, keys)
+        self._space.launch_list(triangle_kernels.rasterise, (frames, faces.shape[0]), screen, faces, scene.camera.kind == "perspective", keys)
         return keys
 
     def _resolve(self, scene: Scene, seen: StructInstance, surface: StructInstance) -> dict[str, wp.array]:
@@ -154,12 +155,12 @@ class WarpRenderer:
     def _shadow_keys(self, surface: StructInstance, light_from_camera: wp.array, side: int) -> wp.array:
         """What the key light sees, as `_rasterise` says what the camera does."""
         frames, vertices = surface.vertices.shape
-        keys = self._space.buffer("shadow", (frames, side, side), wp.uint64)
+        keys = self._space.buffer("shadow", (frames + 1, side, side), wp.uint64)
         if side:
             keys.fill_(raster_kernels.EMPTY)
             screen = self._space.buffer("lit", (1, frames, vertices), raster_kernels.ScreenVertex)
             self._space.launch(raster_kernels.project_to_light, (frames, vertices), surface.vertices, light_from_camera, screen)
-            self._space.launch(triangle_kernels.rasterise, (frames, surface.faces.shape[0]), screen, surface.faces, False, keys)
+            self._space.launch_list(triangle_kernels.rasterise, (frames, surface.faces.shape[0]), screen, surface.faces, False, keys)
         return keys
 
     def _give_background(self, scene: Scene) -> StructInstance:
