@@ -118,13 +118,31 @@ def project_to_light(vertices: wp.array2d(dtype=wp.vec3), light_from_camera: wp.
 
 
 @no_type_check
+@wp.func_native("""
+    const int* box = boxes.data + 4 * frame;
+    const int height = keys.shape[1], width = keys.shape[2], begin = wp::max(left, wp::max(box[0], 0)), end = wp::min(right, wp::min(-box[2] + 1, width));
+    for (int row = wp::max(top, wp::max(box[1], 0)); row < wp::min(bottom, wp::min(-box[3] + 1, height)); ++row)
+        for (int column = begin; column < end; ++column)
+            keys.data[((size_t)frame * height + row) * width + column] = ~0ull;
+""")
+def clear_piece(
+    boxes: wp.array2d(dtype=wp.int32),
+    frame: wp.int32,
+    top: wp.int32,
+    bottom: wp.int32,
+    left: wp.int32,
+    right: wp.int32,
+    keys: wp.array3d(dtype=wp.uint64),
+):
+    """Empties the pixels that lie both in a piece and in the frame's box."""
+
+
+@no_type_check
 @wp.kernel
-def clear(boxes: wp.array2d(dtype=wp.int32), keys: wp.array3d(dtype=wp.uint64)):
-    """One thread a row: empties the pixels in the frame's box, the only ones that are read."""
-    frame, y = wp.tid()
-    if y >= boxes[frame, 1] and y <= -boxes[frame, 3]:
-        for x in range(wp.max(boxes[frame, 0], 0), wp.min(-boxes[frame, 2], keys.shape[2] - 1) + 1):
-            keys[frame, y, x] = _EMPTY
+def clear(boxes: wp.array2d(dtype=wp.int32), keys: wp.array3d(dtype=wp.uint64), rows: wp.int32, columns: wp.int32):
+    """One thread a piece of a picture: empties the pixels in the frame's box, the only ones that are read."""
+    frame, i, j = wp.tid()
+    clear_piece(boxes, frame, i * rows, (i + 1) * rows, j * columns, (j + 1) * columns, keys)
 
 
 @no_type_check

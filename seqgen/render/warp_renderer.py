@@ -78,7 +78,7 @@ class WarpRenderer:
             seen.several.zero_()
             return seen
         told = (seen.centres, surface.face_materials, perspective, moving, seen.several, seen.samples)
-        self._space.launch(edge_kernels.mark, (frames, height), boxes, *told)
+        self._space.launch_pieces(edge_kernels.mark, (frames, height, width), boxes, *told)
         for moment, first, last in [(m + 1, m, m + 1) for m in range(len(offsets))] if moving else [(0, 0, len(offsets))]:
             asked = (perspective, seen.offsets, first, last, seen.several, seen.samples)
             self._space.launch_list(triangle_kernels.rasterise_samples, (frames, surface.faces.shape[0]), screen, moment, surface.faces, *asked)
@@ -88,7 +88,7 @@ class WarpRenderer:
         """The keys of some of the faces at the pixels' centres."""
         frames, height, width = self._picture_shape(scene)
         keys = self._space.buffer(name, (frames + 1, height, width), wp.uint64)
-        self._space.launch(raster_kernels.clear, (frames, height), boxes, keys)
+        self._space.launch_pieces(raster_kernels.clear, (frames, height, width), boxes, keys)
         self._space.launch_list(triangle_kernels.rasterise, (frames, faces.shape[0]), screen, faces, scene.camera.kind == "perspective", keys)
         return keys
 
