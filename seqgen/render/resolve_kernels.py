@@ -33,6 +33,26 @@ class Background:
 
 @no_type_check
 @wp.func_native("""
+    for (int row = first; row < last; ++row) {
+        const unsigned char* texel = photo.data + ((size_t)(row + corner.c[1]) * photo.shape[1] + corner.c[0]) * 3;
+        for (int column = 0; column < words.shape[1]; ++column, texel += 3)
+            words.data[(size_t)row * words.shape[1] + column] = texel[0] | texel[1] << 8 | texel[2] << 16;
+    }
+""")
+def pack_rows(photo: wp.array3d(dtype=wp.uint8), corner: wp.vec2i, first: wp.int32, last: wp.int32, words: wp.array2d(dtype=wp.uint32)):
+    """A word a texel, red in the lowest byte, of a part of a photo that begins at `corner`."""
+
+
+@no_type_check
+@wp.kernel
+def pack(photo: wp.array3d(dtype=wp.uint8), corner: wp.vec2i, words: wp.array2d(dtype=wp.uint32), piece: wp.int32):
+    """One thread `piece` rows of the part of a photo that is shown."""
+    _, i = wp.tid()
+    pack_rows(photo, corner, i * piece, wp.min((i + 1) * piece, words.shape[0]), words)
+
+
+@no_type_check
+@wp.func_native("""
     const int piece = 64, width = photo.shape[1], height = photo.shape[0], moments = maps.shape[0];
     const float steps = 16.0f / (moments > 1 ? moments - 1 : 1), last_u = width - 1, last_v = height - 1;
     float* out = (float*)radiance.data + 3 * (((size_t)frame * radiance.shape[1] + y) * radiance.shape[2]);

@@ -88,6 +88,36 @@ def light_vertices(surface: Surface, light: Light):
     surface.points[frame, i, 3] = four(surface.colours[i])
 
 
+@no_type_check
+@wp.func_native("""
+    for (int i = first; i < last; ++i) {
+        float* texel = (float*)(texels.data + i);
+        for (int k = 0; k < 3; ++k)
+            texel[k] = light_of_level.data[albedo.data[3 * (size_t)i + k]];
+        texel[3] = (float)(int)roughness.data[i] * 0.003921568627450980392f;
+    }
+""")
+def decode(
+    albedo: wp.array(dtype=wp.uint8),
+    roughness: wp.array(dtype=wp.uint8),
+    light_of_level: wp.array(dtype=wp.float32),
+    first: wp.int32,
+    last: wp.int32,
+    texels: wp.array(dtype=wp.vec4),
+):
+    """Texels from `first` to before `last` in numbers."""
+
+
+@no_type_check
+@wp.kernel
+def decode_texels(
+    albedo: wp.array(dtype=wp.uint8), roughness: wp.array(dtype=wp.uint8), light_of_level: wp.array(dtype=wp.float32), texels: wp.array(dtype=wp.vec4), piece: wp.int32
+):
+    """One thread `piece` texels: from bytes to linear albedo and roughness 0..1."""
+    _, i = wp.tid()
+    decode(albedo, roughness, light_of_level, i * piece, wp.min((i + 1) * piece, texels.shape[0]), texels)
+
+
 # C++ of `light_points(count)`: into `lit[i]` the linear light that leaves points 0 to count - 1 towards the camera; they lie on faces `face[i]`, where the corners
 # have shares `share[i]`. Its names are the arguments' of the function that it is pasted into, in which `room` is the length of all lists.
 #

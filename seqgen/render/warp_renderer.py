@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import warp as wp
-from jaxtyping import Float32, Float64, UInt8, UInt32
+from jaxtyping import Float32, Float64, Int64
 
 from seqgen.render import edge_kernels, raster_kernels, resolve_kernels, shade_kernels, triangle_kernels
 from seqgen.render.device import Workspace
@@ -19,7 +19,6 @@ from seqgen.scene.scene import Background, Material, Scene
 from seqgen.srgb import LINEAR_OF_LEVEL, linear_from_srgb
 
 Array = np.ndarray
-DECODED = LINEAR_OF_LEVEL.astype(np.float32)
 StructInstance = Any  # Warp's structs are no Python types
 STILL_PX = 0.5  # of the photo: blur that nobody sees, at four lookups a pixel
 
@@ -30,6 +29,7 @@ class WarpRenderer:
     def __init__(self, device: str = "cpu"):
         self._space = Workspace(device)
         self._decode = self._space.give(_decoding_table(), np.float32, wp.float32)
+        self._level_light = self._space.give(LINEAR_OF_LEVEL, np.float32, wp.float32)
 
     def render(self, scene: Scene, extras: frozenset[Extra] = frozenset()) -> Frames:
         """The pictures of a clip."""
@@ -131,15 +131,19 @@ class WarpRenderer:
 
     def _give_materials(self, materials: tuple[Material, ...]) -> StructInstance:
         sizes = np.array([material.roughness.shape for material in materials])
-        texels, bump = joined_texels(materials)
+        first = np.cumsum([0, *sizes.prod(1)])
+        joined = {name: np.concatenate([getattr(material, name).ravel() for material in materials]) for name in ("albedo", "roughness", "bump_m")}
+        texels = self._space.buffer("texels", (int(first[-1]),), wp.vec4)
+        bytes_ = self._space.give(joined["albedo"], np.uint8, wp.uint8), self._space.give(joined["roughness"], np.uint8, wp.uint8)
+        self._space.launch_list(shade_kernels.decode_texels, (1, len(joined["roughness"])), *bytes_, self._level_light, texels)
         return _record(
             shade_kernels.Materials,
-            first=self._space.give(np.cumsum([0, *sizes.prod(1)[:-1]]), np.int32, wp.int32),
+            first=self._space.give(first[:-1], np.int32, wp.int32),
             width=self._space.give(sizes[:, 1], np.int32, wp.int32),
             height=self._space.give(sizes[:, 0], np.int32, wp.int32),
             reflectance=self._space.give(np.array([material.reflectance for material in materials]), np.float32, wp.float32),
-            texels=self._space.give(texels, np.float32, wp.vec4),
-            bump=self._space.give(bump, np.float32, wp.float32),
+            texels=texels,
+            bump=self._space.give(joined["bump_m"], np.float32, wp.float32),
         )
 
     def _give_light(self, scene: Scene, surface: StructInstance) -> StructInstance:
@@ -164,26 +168,19 @@ class WarpRenderer:
         return keys
 
     def _give_background(self, scene: Scene) -> StructInstance:
-        photo, maps = shown_part(scene.background.photo, photo_at_moments(scene), scene.camera.size)
+        moments = photo_at_moments(scene)
+        low, high = shown_part(scene.background.photo.shape[1::-1], moments, scene.camera.size)
+        maps = moments.astype(float)
+        maps[..., 2] -= low
+        words = self._space.buffer("photo", (high[1] - low[1] + 1, high[0] - low[0] + 1), wp.uint32)
+        photo = self._space.give(scene.background.photo, np.uint8, wp.uint8)
+        self._space.launch_list(resolve_kernels.pack, (1, words.shape[0]), photo, wp.vec2i(*map(int, low)), words)
         return _record(
             resolve_kernels.Background,
-            photo=self._space.give(photo, np.uint32, wp.uint32),
+            photo=words,
             photo_from_pixel=self._space.give(maps, np.float32, wp.vec3),
             next_from_pixel=self._space.give(next_from_pixel(scene.background), np.float32, wp.vec3),
         )
-
-
-def joined_texels(materials: tuple[Material, ...]) -> tuple[Float32[Array, "texels 4"], Float32[Array, "texels"]]:
-    """The pictures of all materials, one after the other: linear albedo and roughness 0..1; height of the bump."""
-    count, start = sum(material.roughness.size for material in materials), 0
-    texels, bump = np.empty((count, 4), np.float32), np.empty(count, np.float32)
-    for material in materials:
-        here = slice(start, start + material.roughness.size)
-        texels[here, :3] = np.take(DECODED, material.albedo.reshape(-1, 3))
-        np.multiply(material.roughness.ravel(), np.float32(1 / 255), out=texels[here, 3])
-        bump[here] = material.bump_m.ravel()
-        start = here.stop
-    return texels, bump
 
 
 def sample_offsets(samples: int) -> Array:
@@ -203,19 +200,12 @@ def photo_at_moments(scene: Scene) -> Float32[Array, "moments frames 2 3"]:
     return np.concatenate([maps[None], moving.astype(np.float32)])
 
 
-def shown_part(
-    photo: UInt8[Array, "height width 3"], maps: Float32[Array, "moments frames 2 3"], size: tuple[int, int]
-) -> tuple[UInt32[Array, "rows columns"], Float32[Array, "moments frames 2 3"]]:
-    """The part of a photo that a clip shows, a word a texel, and the maps into it."""
+def shown_part(photo_size: tuple[int, int], maps: Float32[Array, "moments frames 2 3"], size: tuple[int, int]) -> tuple[Int64[Array, "2"], Int64[Array, "2"]]:
+    """The first and the last texel (x, y) of a photo that a clip shows."""
     corners = np.array([[x, y, 1.0] for x in (0, size[0] - 1) for y in (0, size[1] - 1)]).T
-    places = maps.astype(float) @ corners
-    last = np.array(photo.shape[1::-1]) - 1
+    places, last = maps.astype(float) @ corners, np.array(photo_size) - 1
     low, high = (np.clip(np.floor(place), 0, last).astype(int) for place in (places.min((0, 1, 3)) - 1, places.max((0, 1, 3)) + 2))
-    part = np.zeros((*(high - low + 1)[::-1], 4), np.uint8)
-    part[..., :3] = photo[low[1] : high[1] + 1, low[0] : high[0] + 1]
-    moved = maps.astype(float)
-    moved[..., 2] -= low
-    return part.view(np.uint32)[..., 0], moved.astype(np.float32)
+    return low, high
 
 
 def next_from_pixel(background: Background) -> Float64[Array, "frames 2 3"]:
