@@ -4,8 +4,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from seqgen.componentwise import axis_angle_of, components_first
-
 Array = np.ndarray
 
 
@@ -16,9 +14,9 @@ def matrix_from_axis_angle(axis_angle: Float[Array, "*batch 3"]) -> Float[Array,
 
 
 def axis_angle_from_matrix(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
-    """Axis-angle vectors, angle in [0, pi], of rotation matrices."""
+    """Axis-angle vectors, angle in [0, pi], of rotation matrices, which have to be such: nothing is made orthogonal here."""
     matrix = np.asarray(matrix, float)
-    return np.ascontiguousarray(axis_angle_of(components_first(matrix.reshape(-1, 3, 3), 2)).T).reshape(matrix.shape[:-1])
+    return Rotation.from_matrix(matrix.reshape(-1, 3, 3), assume_valid=True).as_rotvec().reshape(matrix.shape[:-1])
 
 
 def slerp(start: Float[Array, "3 3"], end: Float[Array, "3 3"], fraction: Float[Array, "frames"]) -> Float[Array, "frames 3 3"]:
@@ -66,4 +64,4 @@ def rigid_matrix(rotation: Float[Array, "*batch 3 3"], translation: Float[Array,
 def minimum_jerk(fraction: Float[Array, "*times"]) -> Float[Array, "*times"]:
     """The eased way from 0 to 1 with least jerk (Flash and Hogan 1985, Eq. 4); constant outside [0, 1]."""
     t = np.clip(fraction, 0.0, 1.0)
-    return t * t * t * (10.0 - 15.0 * t + 6.0 * (t * t))
+    return t**3 * (10.0 - 15.0 * t + 6.0 * t**2)

@@ -58,11 +58,13 @@ def layer_of(layer: HandLayer) -> Callable[..., list[tuple[np.ndarray, ...]]]:
 
 @cache
 def seven_layers() -> PoseEncoder:
-    """The official script's depth, with made-up statistics; weights as torch draws them."""
-    encoder, rng = PoseEncoder(7), np.random.default_rng(0)
+    """The official script's depth, untrained."""
+    encoder, rng = PoseEncoder(7).eval().requires_grad_(False), np.random.default_rng(0)
+    for layer in encoder.layers:
+        layer.weight[:], layer.bias[:] = (torch.tensor(rng.normal(0, 0.05, values.shape)) for values in (layer.weight, layer.bias))
     for norm in encoder.norms:
-        norm.running_mean[:], norm.running_var[:] = (torch.tensor(draw(*bounds, len(norm.running_mean))) for draw, bounds in ((rng.normal, (0, 1)), (rng.uniform, (0.5, 2))))
-    return encoder.eval().requires_grad_(False)
+        norm.running_mean[:], norm.running_var[:] = torch.tensor(rng.normal(0, 1, len(norm.bias))), torch.tensor(rng.uniform(0.5, 2, len(norm.bias)))
+    return encoder
 
 
 def posed(joints_m, betas, rotations, turns):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from seqgen.dataset.sequence import HandSequence
 from seqgen.pipeline import generate
 from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import BATCH, BATCH_PIXELS, STAGES, Sources, batch_size, generate_sequence, generate_sequences, open_sources
+from seqgen.pipeline.generate import BATCH, BATCH_PIXELS, STAGES, Sources, generate_sequence, generate_sequences, open_sources, pictures_at_once
 from seqgen.pipeline.process import one_thread
 from seqgen.turns import Turns
 
@@ -51,8 +51,9 @@ def test_alone_as_in_any_batch_at_any_place(sources: Sources, config: GenerateCo
     rng = np.random.default_rng(3)
     with one_thread():
         alone = [members(generate_sequence(index, sources, config)) for index in range(8)]
-        for size in (2, 3, 8):
+        for size, pictures in ((5, 2), (8, 8)):
             monkeypatch.setattr(generate, "BATCH", size)
+            monkeypatch.setattr(generate, "BATCH_PIXELS", pictures * 4 * 96 * 80)
             order = rng.permutation(8).tolist()
             for index, sequence in zip(order, generate_sequences(order, sources, config), strict=True):
                 assert members(sequence) == alone[index], f"sequence {index} in batches of {size}, order {order}"
@@ -69,12 +70,17 @@ def test_stages_one_after_another_are_the_whole(sources: Sources, config: Genera
 
 
 def test_batches_are_made_when_they_are_asked_for(sources: Sources, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(generate, "STAGES", {"all": lambda indices, *rest: asked.append(indices) or [str(index) for index in indices]})
+    moved, pictured = [], []
+    monkeypatch.setattr(generate, "MOTION_STAGES", ("motion",))
+    monkeypatch.setattr(generate, "PICTURE_STAGES", ("pictures",))
+    monkeypatch.setattr(generate, "BATCH_PIXELS", 3 * 4 * 96 * 80)
+    stages = {"motion": lambda indices, *rest: moved.append(indices) or indices, "pictures": lambda clips, *rest: pictured.append(clips) or list(map(str, clips))}
+    monkeypatch.setattr(generate, "STAGES", stages)
     made = generate_sequences(count(), sources, config)  # of all numbers that there are
-    assert asked == []
-    assert next(made) == "0" and asked == [list(range(BATCH))]
-    assert list(islice(made, BATCH)) == [str(index) for index in range(1, BATCH + 1)] and asked == [list(range(BATCH)), list(range(BATCH, 2 * BATCH))]
+    assert moved == pictured == []
+    assert next(made) == "0" and moved == [list(range(BATCH))] and pictured == [[0, 1, 2]]
+    assert list(islice(made, BATCH)) == [str(index) for index in range(1, BATCH + 1)]
+    assert moved == [list(range(BATCH)), list(range(BATCH, 2 * BATCH))] and list(chain(*pictured)) == list(range(BATCH + 3))
     assert list(generate_sequences([], sources, config)) == []
 
 
@@ -89,11 +95,11 @@ class NotedTurns(Turns):
 
 
 def test_a_turn_is_held_while_a_batch_is_made_and_not_while_it_is_used(sources: Sources, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "STAGES", {"all": lambda indices, sources, config: [sources.turns.held for _ in indices]})
+    monkeypatch.setattr(generate, "STAGES", dict.fromkeys(STAGES, lambda clips, sources, config: [sources.turns.held for _ in clips]))
     noted = replace(sources, turns=NotedTurns())
     assert next(generate_sequences(range(3), noted, config)) is True and not noted.turns.held
 
 
-@pytest.mark.parametrize(("frames", "size", "expected"), [(1, (16, 16), BATCH), (10, (1000, 250), BATCH_PIXELS // 2_500_000), (10, (4096, 4096), 1)])
-def test_large_pictures_go_in_small_batches(frames: int, size: tuple[int, int], expected: int) -> None:
-    assert batch_size(small_config(clip={"frames": frames, "size": size})) == expected
+@pytest.mark.parametrize(("frames", "size", "expected"), [(10, (224, 224), 9), (10, (1000, 250), BATCH_PIXELS // 2_500_000), (10, (4096, 4096), 1)])
+def test_large_pictures_are_made_few_at_once(frames: int, size: tuple[int, int], expected: int) -> None:
+    assert pictures_at_once(small_config(clip={"frames": frames, "size": size})) == expected

@@ -95,8 +95,10 @@ class SkinnedPoints(torch.nn.Module):
             for joint, directions in enumerate(self.pose_directions):
                 rest = rest + _moved_by(directions, bent[:, joint])
         blended = torch.bmm(transforms.flatten(2).mT.contiguous(), self.weights.expand(len(rotations), -1, -1))
-        x, y, z, shift = blended.unflatten(1, (3, 4)).unflatten(0, (len(rest), -1)).unbind(3)
-        return (x * rest[:, None, 0, None] + y * rest[:, None, 1, None] + z * rest[:, None, 2, None] + shift).flatten(0, 1).mT
+        *columns, carried = blended.unflatten(1, (3, 4)).unflatten(0, (len(rest), -1)).unbind(3)
+        for axis, column in enumerate(columns):
+            carried = torch.addcmul(carried, column, rest[:, None, axis, None])
+        return carried.flatten(0, 1).mT
 
 
 class HandLayer(torch.nn.Module):
@@ -111,6 +113,9 @@ class HandLayer(torch.nn.Module):
         self.surface = SkinnedPoints(model, np.arange(len(model.template_m)))
         self.tips = SkinnedPoints(model, model.tip_vertices)
         self.tip_vertices = model.tip_vertices.tolist()
+        tips = torch.tensor(model.shape_directions[model.tip_vertices])
+        self.register_buffer("rest_template", _canonical(self.joint_template[None], self.tips.template[None])[0])
+        self.register_buffer("rest_directions", _canonical(self.joint_directions.movedim(-1, 0), tips.movedim(-1, 0)).movedim(0, -1).contiguous())
 
     def forward(self, pose: Float[Tensor, "batch 16 3"], betas: Float[Tensor, "shapes 10"], translation_m: Float[Tensor, "batch 3"]) -> HandMesh:
         """Surface and joints of hands of these parameters: as many shapes as poses, or fewer, each for as many poses in a row (clips of one hand; one for all),
@@ -127,7 +132,7 @@ class HandLayer(torch.nn.Module):
 
     def rest_joints(self, betas: Float[Tensor, "batch 10"]) -> Float[Tensor, "batch 21 3"]:
         """The joints of hands at rest, without any rotation."""
-        return _canonical(self.joint_template + _sum_of(self.joint_directions, betas), self.tips.rest(betas).mT)
+        return self.rest_template + _sum_of(self.rest_directions, betas)
 
     def _posed_tree(self, pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Local rotations (B,16,3,3), joints (B,16,3) and the motions (B,16,3,4) that carry each joint's rest surroundings along."""

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from seqgen.render.sensor import Developer
 
 Array = np.ndarray
-BATCH = 8  # clips at once, at most: more are hardly faster, and all of them are in memory
-BATCH_PIXELS = 5_000_000  # of their pictures together, unless a single clip has more
+BATCH = 32  # clips whose hands move at once: the more, the fewer steps in Python fall to each
+BATCH_PIXELS = 5_000_000  # of clips whose pictures are made at once, which are all in memory: eight of ten frames of 224 x 224; at least one clip
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,25 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
 
 def generate_sequences(indices: Iterable[int], sources: Sources, config: GenerateConfig) -> Iterator[HandSequence]:
     """The sequences of these indices, in their order, each with the bits of `generate_sequence`. Some are made at once, when the first of them is asked for."""
-    waiting, size = iter(indices), batch_size(config)
-    while batch := list(islice(waiting, size)):
-        with sources.turns.take():
-            clips: list[Any] = batch
-            for stage in STAGES.values():
-                clips = stage(clips, sources, config)
-        yield from clips
+    waiting = iter(indices)
+    while asked := list(islice(waiting, BATCH)):
+        posed = iter(_through(MOTION_STAGES, asked, sources, config))
+        while batch := list(islice(posed, pictures_at_once(config))):
+            yield from _through(PICTURE_STAGES, batch, sources, config)
 
 
-def batch_size(config: GenerateConfig) -> int:
-    """How many clips are made at once: BATCH, or as many as their pictures leave memory for."""
+def pictures_at_once(config: GenerateConfig) -> int:
+    """How many clips' pictures are made at once."""
     width, height = config.clip.size
-    return max(1, min(BATCH, BATCH_PIXELS // (config.clip.frames * width * height)))
+    return max(1, BATCH_PIXELS // (config.clip.frames * width * height))
+
+
+def _through(names: Sequence[str], clips: list[Any], sources: Sources, config: GenerateConfig) -> list[Any]:
+    """Some clips through some stages, in this thread's turn."""
+    with sources.turns.take():
+        for name in names:
+            clips = STAGES[name](clips, sources, config)
+    return clips
 
 
 def draw_flows(indices: Sequence[int], sources: Sources, config: GenerateConfig) -> list[Moving]:
@@ -167,6 +173,7 @@ STAGES: dict[str, Stage] = {
     "image formation": form_images,
     "labels": label_clips,
 }
+MOTION_STAGES, PICTURE_STAGES = tuple(STAGES)[:3], tuple(STAGES)[3:]
 
 
 def _form_image(clip: Drawn, sources: Sources, config: GenerateConfig) -> Pictured:

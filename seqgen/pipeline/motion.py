@@ -151,7 +151,10 @@ def moved_hand(hand: HandMotion, wrist_m: Float[Array, "frames 3"]) -> HandMotio
     """A hand that has no translation yet, with its wrist at `wrist_m`: the bits of the layer with that translation, at a hundredth of its cost."""
     assert not hand.translation_m.any()
     translation = (wrist_m - hand.joints_m[:, 0]).astype(np.float32)
-    return HandMotion(hand.pose, hand.betas, translation, hand.joints_m + translation[:, None], np.add(hand.vertices_m, translation[:, None], order="C"))
+    vertices_m = np.empty(hand.vertices_m.shape, np.float32)
+    for axis in range(3):  # whose coordinates lie together in memory before, and apart from now on
+        np.add(hand.vertices_m[..., axis], translation[:, None, axis], out=vertices_m[..., axis])
+    return HandMotion(hand.pose, hand.betas, translation, hand.joints_m + translation[:, None], vertices_m)
 
 
 def _draw_flow(asked: Clip, redraw: int, mover: Mover, config: GenerateConfig) -> PoseFlow:

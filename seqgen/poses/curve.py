@@ -4,10 +4,10 @@ Smoothing in time would blur fast clips more than slow ones and leave corners in
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
-from scipy.ndimage import gaussian_filter1d
 
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.graph import NeighbourGraph
@@ -15,7 +15,7 @@ from seqgen.poses.graph import NeighbourGraph
 Array = np.ndarray
 ROUNDS = 3
 PULL_BACK = 0.8
-BLOCK = 128  # samples that share their candidates for the nearest pose
+BLOCK = 128  # samples that share their candidates for the nearest pose, and are smoothed at once
 SAMPLES_A_WIDTH = 2.5  # grid points per standard deviation of the narrower smoothing
 
 
@@ -49,8 +49,8 @@ class Curve:
 
     def joints_m(self, length_m: Float[Array, "places"]) -> Float[Array, "places 21 3"]:
         """Poses at lengths along the curve, which ends at its ends."""
-        at = np.clip(length_m, self.length_m[0], self.length_m[-1])
-        left = np.clip(np.searchsorted(self.length_m, at, side="right") - 1, 0, len(self.length_m) - 2)
+        at = np.minimum(np.maximum(length_m, self.length_m[0]), self.length_m[-1])
+        left = np.minimum(np.maximum(np.searchsorted(self.length_m, at, side="right") - 1, 0), len(self.length_m) - 2)
         step = self.length_m[left + 1] - self.length_m[left]
         t = (at - self.length_m[left]) / step
         from_points = (1 + 2 * t) * (1 - t) ** 2, t**2 * (3 - 2 * t)  # cubic Hermite
@@ -61,8 +61,12 @@ class Curve:
 
 def lengths(points: Float[Array, "points 63"]) -> Float[Array, "points"]:
     """Way gone at each point, as mean joint displacement."""
-    steps = np.linalg.norm(np.diff(points, axis=0).reshape(len(points) - 1, 21, 3), axis=-1).mean(1)
-    return np.concatenate([[0.0], np.cumsum(np.maximum(steps, 1e-9))])
+    steps = points[1:] - points[:-1]
+    squares = steps * steps
+    moved = np.sqrt(squares[:, ::3] + squares[:, 1::3] + squares[:, 2::3]).sum(1) / 21
+    along = np.zeros(len(points))
+    np.cumsum(np.maximum(moved, 1e-9), out=along[1:])
+    return along
 
 
 def smooth_curve(bank: PoseBank, graph: NeighbourGraph, route: Int64[Array, "rows"], along_m: Float[Array, "rows"], part_m: tuple[float, float], widths: Widths) -> Curve:
@@ -79,7 +83,7 @@ def smooth_curve(bank: PoseBank, graph: NeighbourGraph, route: Int64[Array, "row
         pulled[[0, -1]] = curve[[0, -1]]  # where they are for good; in single precision a near twin may seem nearer
         curve = _smooth(pulled, widths.after_m / step)
     length_m = lengths(curve)
-    return Curve(grid, length_m, curve, np.gradient(curve, length_m, axis=0), np.unique(np.concatenate([block.rows for block in blocks])))
+    return Curve(grid, length_m, curve, _tangents(curve, length_m), _rows_of(blocks))
 
 
 def nearest(queries: Float[Array, "queries d"], rows: Float[Array, "rows d"]) -> Int64[Array, "queries"]:
@@ -109,9 +113,36 @@ def _polyline(along: Float[Array, "points"], points: Float[Array, "points 63"], 
     return points[left] + fraction[:, None] * (points[left + 1] - points[left])
 
 
+def _rows_of(blocks: list[_Block]) -> Int64[Array, "rows"]:
+    """The rows of all blocks, each once, in rising order."""
+    return blocks[0].rows if len(blocks) == 1 else np.unique(np.concatenate([block.rows for block in blocks]))
+
+
+def _tangents(points: Float[Array, "grid 63"], along: Float[Array, "grid"]) -> Float[Array, "grid 63"]:
+    """Slopes at points: of the parabola through a point and those beside it, and of the first and the last piece at the ends."""
+    steps = along[1:] - along[:-1]
+    slopes = (points[1:] - points[:-1]) / steps[:, None]
+    tangents = np.empty_like(points)
+    tangents[0], tangents[-1] = slopes[0], slopes[-1]
+    tangents[1:-1] = slopes[:-1] + (steps[:-1] / (steps[:-1] + steps[1:]))[:, None] * (slopes[1:] - slopes[:-1])
+    return tangents
+
+
 def _smooth(curve: Float[Array, "grid 63"], sigma: float) -> Float[Array, "grid 63"]:
     """Gaussian smoothing that leaves the ends where they are: beyond them the curve goes on as its own mirror image through the end point."""
     sigma = min(sigma, (len(curve) - 1) / 4)  # a way too short for it is smoothed less
     reach = int(4 * sigma + 0.5)
-    before, after = 2 * curve[0] - curve[reach:0:-1], 2 * curve[-1] - curve[-2 : -reach - 2 : -1]
-    return gaussian_filter1d(np.concatenate([before, curve, after]), sigma, axis=0)[reach : reach + len(curve)]
+    beyond = np.concatenate([2 * curve[0] - curve[reach:0:-1], curve, 2 * curve[-1] - curve[-2 : -reach - 2 : -1]])
+    weights = _gaussian_rows(min(len(curve), BLOCK), sigma, reach)
+    blocks = [weights[: len(curve) - start, : len(curve) - start + 2 * reach] @ beyond[start : start + len(weights[0])] for start in range(0, len(curve), len(weights))]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+@lru_cache(maxsize=4)
+def _gaussian_rows(num: int, sigma: float, reach: int) -> Float[Array, "num more"]:
+    """The matrix that smooths `num` samples, given `reach` more before and after them."""
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    shifted = np.tile(np.concatenate([weights / weights.sum(), np.zeros(num)]), num)  # cut one shorter, each row begins one later
+    rows = shifted[: num * (num + 2 * reach)].reshape(num, num + 2 * reach)
+    rows.flags.writeable = False
+    return rows

@@ -6,6 +6,7 @@ after it; the second half is the mirror of the first. A way too short for that i
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -48,9 +49,10 @@ class Stretch:
 
     def position_m(self, time_s: Float[Array, "times"]) -> Float[Array, "times"]:
         """Where the hand is, `time_s` after the stretch began; at its end from then on."""
-        time_s = np.clip(time_s, 0.0, self.moving_s)
-        first = time_s <= self.moving_s / 2
-        run = self.full_speed_m_s * self._run(np.where(first, time_s, self.moving_s - time_s))
+        moving_s = self.moving_s
+        time_s = np.minimum(np.maximum(time_s, 0.0), moving_s)
+        first = time_s <= moving_s / 2
+        run = self.full_speed_m_s * self._run(np.where(first, time_s, moving_s - time_s))
         return np.where(first, self.begin_m + run, self.end_m - run)
 
     def time_s(self, position_m: float) -> float:
@@ -60,12 +62,13 @@ class Stretch:
 
     def resting(self, time_s: Float[Array, "times"]) -> Bool[Array, "times"]:
         """Whether the hand is slower than AT_REST of its speed."""
-        inside = np.clip(np.minimum(time_s, self.moving_s - time_s) / self.ease, 0.0, 1.0)
-        return inside**2 * (3 - 2 * inside) < AT_REST
+        inside = np.minimum(np.maximum(np.minimum(time_s, self.moving_s - time_s) / self.ease, 0.0), 1.0)
+        return inside * inside * (3 - 2 * inside) < AT_REST
 
     def _run(self, time_s: Float[Array, "times"]) -> Float[Array, "times"]:
-        x = np.minimum(time_s / self.ease, 1.0)
-        return self.ease * (x**3 - 0.5 * x**4) + np.maximum(time_s - self.ease, 0.0)
+        ease = self.ease
+        x = np.minimum(time_s / ease, 1.0)
+        return ease * (x * x * x * (1.0 - 0.5 * x)) + np.maximum(time_s - ease, 0.0)
 
     def _run_time(self, run_s: float) -> float:
         run_s = max(run_s, 0.0)
@@ -76,10 +79,10 @@ class Stretch:
 
 def travel(stretches: list[Stretch], begun_s: float, times_s: Float[Array, "times"]) -> tuple[Float[Array, "times"], Bool[Array, "times"]]:
     """Places, and whether the hand rests, at times from 0 on, when the first stretch began `begun_s` before that. After the last stretch it stays there."""
-    begins = begun_s - np.concatenate([[0.0], np.cumsum([stretch.total_s for stretch in stretches[:-1]])])
-    number = np.clip(np.searchsorted(-begins, times_s, side="right") - 1, 0, len(stretches) - 1)
+    begins = begun_s - np.array(list(accumulate((stretch.total_s for stretch in stretches[:-1]), initial=0.0)))
+    number = np.minimum(np.maximum(np.searchsorted(-begins, times_s, side="right") - 1, 0), len(stretches) - 1)
     position, resting = np.empty(len(times_s)), np.empty(len(times_s), bool)
-    for chosen in np.unique(number):
+    for chosen in sorted(set(number.tolist())):
         here = number == chosen
         since = times_s[here] + begins[chosen]
         position[here], resting[here] = stretches[chosen].position_m(since), stretches[chosen].resting(since)

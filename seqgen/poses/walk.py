@@ -67,5 +67,6 @@ def turns_back(before: Float[Array, "rows_before 63"], after: Float[Array, "rows
 
 def _heading(points: Float[Array, "rows 63"]) -> Float[Array, "63"]:
     """From the last point that is TURN_M from the end, or the first, to the end."""
-    far = np.flatnonzero(np.linalg.norm(points - points[-1], axis=1) > TURN_M * np.sqrt(21))
+    away = points - points[-1]
+    far = np.flatnonzero(np.einsum("ri,ri->r", away, away) > TURN_M**2 * 21)
     return points[-1] - points[far[-1] if len(far) else 0]
