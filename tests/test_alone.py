@@ -159,3 +159,24 @@ def test_axis_angles_are_scipys(angle: float) -> None:
     axes = np.random.default_rng(0).standard_normal((50, 3))
     vectors = angle * axes / np.linalg.norm(axes, axis=1, keepdims=True)
     np.testing.assert_allclose(axis_angle_of(components_first(Rotation.from_rotvec(vectors).as_matrix(), 2)).T, vectors, rtol=0, atol=1e-12)
+
+
+# CUDA: the same code, where torch puts it; pictures of one hand on another device are near, not the same
+
+
+def test_one_product_for_all_clips_is_near_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a CUDA device computes, computed here: the encoder's rows go through each layer at once."""
+    joints = clips(10, 0)["joints_m"]
+    one_each = ENCODER.of_clips(joints)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda tensor: True))
+    np.testing.assert_allclose(ENCODER.of_clips(joints), one_each, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_hands_on_cuda_are_near_those_on_the_cpu() -> None:
+    of = clips(10, 0)
+    near = pose_hands(of["rotations"], of["betas"], of["turns"], HandLayer(HAND).to("cuda"))
+    for ours, theirs in zip(pose_hands(of["rotations"], of["betas"], of["turns"], LAYERS[0]), near, strict=True):
+        np.testing.assert_allclose(ours.vertices_m, theirs.vertices_m, atol=1e-5)
+    encoder = read_encoder(SHIPPED)
+    np.testing.assert_allclose(encoder.to("cuda").of_clips(of["joints_m"]), ENCODER.of_clips(of["joints_m"]), atol=1e-5)

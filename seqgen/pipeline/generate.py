@@ -83,9 +83,9 @@ class Pictured(Staged):
 
 def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
     """Layers, templates, the renderer and the sensors, in this process."""
-    encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()})
+    encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()}).to(config.device)
     searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
-    mover = Mover(assets, HandLayer(assets.hand), encoder, hand_capsules(assets.hand), searches)
+    mover = Mover(assets, HandLayer(assets.hand).to(config.device), encoder, hand_capsules(assets.hand), searches)
     renderer = load_renderer(config.render.renderer, config.device)
     return Sources(assets, mover, scenery.open_props(assets, mover, config), renderer, *load_sensors(config.device))
 
