@@ -5,6 +5,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 Array = np.ndarray
+NEXT_AXIS = np.array([1, 2, 0])
 
 
 def matrix_from_axis_angle(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
@@ -13,10 +14,26 @@ def matrix_from_axis_angle(axis_angle: Float[Array, "*batch 3"]) -> Float[Array,
     return Rotation.from_rotvec(axis_angle.reshape(-1, 3)).as_matrix().reshape(*axis_angle.shape, 3)
 
 
+def matrices_from_axis_angles(*axis_angles: Float[Array, "... 3"]) -> list[Float[Array, "... 3 3"]]:
+    """Rotation matrices of several arrays of axis-angle vectors, by one call: for a few rotations that is where the time goes."""
+    matrices = matrix_from_axis_angle(np.concatenate([vectors.reshape(-1, 3) for vectors in axis_angles]))
+    parts, first = [], 0
+    for vectors in axis_angles:
+        last = first + vectors.size // 3
+        parts.append(matrices[first:last].reshape(*vectors.shape, 3))
+        first = last
+    return parts
+
+
 def axis_angle_from_matrix(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
     """Axis-angle vectors, angle in [0, pi], of rotation matrices, which have to be such: nothing is made orthogonal here."""
     matrix = np.asarray(matrix, float)
     return Rotation.from_matrix(matrix.reshape(-1, 3, 3), assume_valid=True).as_rotvec().reshape(matrix.shape[:-1])
+
+
+def cross(first: Float[Array, "*#batch 3"], second: Float[Array, "*#batch 3"]) -> Float[Array, "*product 3"]:
+    """Vector products: the bits of np.cross in a fifth of its time."""
+    return (first * second.take(NEXT_AXIS, -1) - first.take(NEXT_AXIS, -1) * second).take(NEXT_AXIS, -1)
 
 
 def slerp(start: Float[Array, "3 3"], end: Float[Array, "3 3"], fraction: Float[Array, "frames"]) -> Float[Array, "frames 3 3"]:

@@ -7,6 +7,8 @@ from scipy.stats import kstest
 
 from seqgen.geometry import (
     axis_angle_from_matrix,
+    cross,
+    matrices_from_axis_angles,
     matrix_from_axis_angle,
     minimum_jerk,
     random_rotation,
@@ -60,6 +62,24 @@ def test_matrix_comes_back_with_any_batch_axes(shape):
     np.testing.assert_allclose(matrix_from_axis_angle(axis_angle_from_matrix(matrix)), matrix, atol=1e-12)
     np.testing.assert_allclose(matrix @ np.swapaxes(matrix, -1, -2), np.broadcast_to(np.eye(3), matrix.shape), atol=1e-14)
     np.testing.assert_allclose(np.linalg.det(matrix), np.ones(shape), atol=1e-14)
+
+
+def test_rotations_of_several_arrays_are_those_of_each():
+    rng = np.random.default_rng(2)
+    vectors = [rng.uniform(-6, 6, (*shape, 3)) for shape in SHAPES]
+    together = matrices_from_axis_angles(*vectors)
+    assert len(together) == len(SHAPES)
+    for one, several in zip(vectors, together, strict=True):
+        np.testing.assert_array_equal(several, matrix_from_axis_angle(one))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shapes", [((3,), (3,)), ((7, 3), (7, 3)), ((4, 1, 3), (5, 3)), ((0, 3), (3,))])
+def test_vector_products_are_numpys_to_the_bit(shapes, dtype):
+    first, second = (np.random.default_rng(n).standard_normal(shape).astype(dtype) for n, shape in enumerate(shapes))
+    product = cross(first, second)
+    np.testing.assert_array_equal(product, np.cross(first, second))
+    assert product.dtype == dtype and product.tobytes() == np.cross(first, second).tobytes()
 
 
 @pytest.mark.parametrize("seed", range(5))

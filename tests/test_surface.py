@@ -57,6 +57,21 @@ def test_normals_are_the_area_weighted_mean_of_the_faces_around():
         assert np.quantile(by_angle, 0.05) > 0.98
 
 
+def test_normals_are_those_of_adding_face_after_face_to_the_bit():
+    """The slow twin: every face's vector product is added to its three corners, in the order of faces; and a frame alone has the same bits."""
+    vertices_m, faces = posed(3)[0], HAND.faces
+    a, b, c = (vertices_m[:, faces[:, corner]] for corner in range(3))
+    sums = np.zeros_like(vertices_m)
+    np.add.at(sums, (slice(None), faces.reshape(-1)), np.cross(b - a, c - a).repeat(3, 1))
+    slow = sums / np.maximum(np.sqrt((sums * sums).sum(-1, keepdims=True)), np.float32(1e-12))
+    normals = TEMPLATE.surface(vertices_m, plain_material(), WHITE).normals
+    np.testing.assert_array_equal(normals, slow)
+    assert normals.dtype == np.float32 and normals.flags.c_contiguous
+    for frame in range(3):
+        alone = TEMPLATE.surface(vertices_m[[frame]], plain_material(), WHITE).normals
+        np.testing.assert_array_equal(alone[0], normals[frame])
+
+
 def test_the_dome_closes_the_hand_outside_out():
     surface = closed(posed(4)[0])
     assert not trimesh.Trimesh(HAND.template_m, HAND.faces, process=False).is_watertight

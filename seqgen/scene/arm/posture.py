@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seqgen.camera import Camera
-from seqgen.geometry import matrix_from_axis_angle
+from seqgen.geometry import matrices_from_axis_angles
 
 Array = np.ndarray
 NUM_WAYS = 16  # ways of holding the arm that are drawn for a clip; the camera decides between them
@@ -32,6 +32,7 @@ WIDENING = 0.08  # by how much their radius grows along them
 HIDDEN = 0.12  # share of the hand's vertices that an arm may cover
 FEW_WAYS = 4  # are judged before the others
 UPPER_SHARES = np.linspace(0.2, 1.0, 5)  # where the upper arm is judged
+INWARDS = np.array([1.0, -1.0, 1.0, -1.0])  # from the picture's left, right, upper and lower edge
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,19 @@ def draw_ways(*, frames: int, fps: float, rng: np.random.Generator) -> Ways:
     starts = np.stack([rng.normal(*USUAL_FLEXION_RAD, NUM_WAYS), rng.normal(*USUAL_ULNAR_RAD, NUM_WAYS)], 1)
     change = WRIST_SPEED_RAD_S * (frames - 1) / fps * rng.standard_normal(2)
     elbow, pronation = rng.uniform(*ELBOW_RAD, NUM_WAYS), rng.uniform(*PRONATION_RAD, NUM_WAYS)
-    starts, ends = within_limits(np.stack([starts, starts + change]))[:, :, None]
-    flexion, ulnar = np.moveaxis(starts + np.linspace(0, 1, frames)[:, None] * (ends - starts), -1, 0)
-    return Ways(
-        np.stack([flexion, np.zeros_like(flexion), -ulnar], -1),
-        elbow[:, None] * np.stack([np.cos(pronation), np.zeros(NUM_WAYS), np.sin(pronation)], 1),
-    )
+    starts, ends = within_limits(np.array([starts, starts + change]))[:, :, None]
+    angles = starts + np.linspace(0, 1, frames)[:, None] * (ends - starts)
+    wrist, crook = np.zeros((NUM_WAYS, frames, 3)), np.zeros((NUM_WAYS, 3))
+    wrist[..., 0], wrist[..., 2] = angles[..., 0], -angles[..., 1]
+    crook[:, 0], crook[:, 2] = np.cos(pronation), np.sin(pronation)
+    return Ways(wrist, elbow[:, None] * crook)
 
 
 def within_limits(angles: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
     """Flexion and ulnar deviation no farther than a wrist goes: a wrist led around its limits describes about an ellipse, not a rectangle."""
-    limits = np.transpose([FLEXION_RAD, ULNAR_RAD])
-    share = np.linalg.norm(angles / np.where(angles < 0, limits[0], limits[1]), axis=-1, keepdims=True)
-    return angles / np.maximum(share, 1.0)
+    limits = np.array([FLEXION_RAD, ULNAR_RAD])
+    shares = angles / np.where(angles < 0, limits[:, 0], limits[:, 1])
+    return angles / np.maximum(np.sqrt((shares * shares).sum(-1, keepdims=True)), 1.0)
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,14 @@ class HeldArm:
         self, offsets_m: Float[Array, "rings around 3"], normals: Float[Array, "rings around 3"], along_m: Float[Array, "rings"]
     ) -> tuple[Float[Array, "frames rings around 3"], Float[Array, "frames rings around 3"]]:
         """Points and normals in the camera frame of rings given in the arm frame, each carried and turned along the line to its distance."""
+        (rings, around, _), frames = offsets_m.shape, len(self.wrist)
         wrist_share, elbow_share = _shares(self.lengths, along_m)
-        wrist_turns = self.camera_from_arm[:, None] @ matrix_from_axis_angle(self.wrist[:, None] * wrist_share[:, None])
-        camera_from_ring = wrist_turns @ matrix_from_axis_angle(self.elbow * elbow_share[:, None])
-        carried = np.matmul(np.concatenate([offsets_m, normals], 1), camera_from_ring.swapaxes(-1, -2))
+        wrist_turns, elbow_turns = matrices_from_axis_angles(self.wrist[:, None] * wrist_share[:, None], self.elbow * elbow_share[:, None])
+        camera_from_ring = self.camera_from_arm[:, None] @ wrist_turns @ elbow_turns
+        # a ring goes to all frames in one product
+        to_frames = camera_from_ring.transpose(1, 3, 0, 2).reshape(rings, 3, frames * 3)
+        carried = np.matmul(np.concatenate([offsets_m, normals], 1), to_frames).reshape(rings, 2 * around, frames, 3).transpose(2, 0, 1, 3)
         line = np.matmul(centreline(self.lengths, self.wrist, self.elbow, along_m), self.camera_from_arm.swapaxes(-1, -2)) + self.origin_m[:, None]
-        around = offsets_m.shape[1]
         return carried[:, :, :around] + line[:, :, None], carried[:, :, around:]
 
     def leaving(self, radius_m: float, camera: Camera) -> "HeldArm":
@@ -110,13 +113,15 @@ def wrist_towards(direction: Float[Array, "frames 3"]) -> Float[Array, "frames 3
 
 def centreline(lengths: Lengths, wrist: Float[Array, "*ways frames 3"], elbow: Float[Array, "*ways 3"], along_m: Float[Array, "points"]) -> Float[Array, "*ways frames points 3"]:
     """Points of the line, in the arm frame, at these distances along it."""
+    start, end = lengths.elbow_m
     wrist_share, elbow_share = _shares(lengths, along_m)
-    straight = np.clip(along_m, lengths.wrist_m, lengths.elbow_m[0]) - lengths.wrist_m
-    beyond = np.maximum(along_m - lengths.elbow_m[1], 0.0)
-    y = np.array([0.0, 1.0, 0.0])
-    forearm = straight[:, None] * y + np.ptp(lengths.elbow_m) * _arc(elbow, elbow_share) + beyond[:, None] * matrix_from_axis_angle(elbow)[..., None, :, 1]
-    carried = np.matmul(forearm[..., None, :, :], matrix_from_axis_angle(wrist).swapaxes(-1, -2))
-    return np.minimum(along_m, 0.0)[:, None] * y + lengths.wrist_m * _arc(wrist, wrist_share) + carried
+    wrist_turn, elbow_turn = matrices_from_axis_angles(wrist, elbow)
+    forearm, line = (end - start) * _arc(elbow, elbow_share), lengths.wrist_m * _arc(wrist, wrist_share)
+    forearm[..., 1] += np.minimum(np.maximum(along_m, lengths.wrist_m), start) - lengths.wrist_m
+    forearm += np.maximum(along_m - end, 0.0)[:, None] * elbow_turn[..., None, :, 1]
+    line[..., 1] += np.minimum(along_m, 0.0)
+    line += np.matmul(forearm[..., None, :, :], wrist_turn.swapaxes(-1, -2))
+    return line
 
 
 def choose_way(
@@ -149,17 +154,17 @@ def _faults(
 ) -> Float[Array, "ways"]:
     """How badly each way suits the camera: 0 for one that could not do better."""
     points, directions = _carried(lengths, ways.wrist, ways.elbow, along_m, camera_from_arm, origin_m)
-    out_m = out_after_m(points[..., -1, :], directions, radii_m[-1], camera).max(1)
+    inward, offsets = edges = _edges(camera)
+    out_m = _out_of(edges, points[..., -1, :], directions, radii_m[-1]).max(1)
     upper_m = lengths.end_m - lengths.elbow_m[1]
     beyond_m = np.clip(out_m, upper_m, MOST_M)[:, None] * UPPER_SHARES
     hidden = _hidden(points, radii_m, hand_m, camera)
     points = np.concatenate([points, points[..., -1:, :] + directions[..., None, :] * beyond_m[:, None, :, None]], 2)
     radii = np.concatenate([np.broadcast_to(radii_m, (len(beyond_m), len(radii_m))), radii_m[-1] + WIDENING * beyond_m], 1)[:, None]
-    inward, offsets = _edges(camera)
     seen = (np.matmul(points, inward) + offsets > -radii[..., None]).all(-1)
     swallows = seen & (points[..., 2] < radii + KEEP_OFF_M)
     if camera.kind == "perspective":
-        swallows |= np.linalg.norm(points, axis=-1) < radii + KEEP_OFF_M
+        swallows |= np.sqrt((points * points).sum(-1)) < radii + KEEP_OFF_M
     returns = seen[..., 1:] & ~seen[..., :-1]
     faults = 4.0 * swallows.any((1, 2)) + 2.0 * (out_m > MOST_M) + (1 + hidden) * (hidden > HIDDEN) + 0.3 * returns.any((1, 2))
     faults = faults + 0.5 * np.clip(out_m - upper_m, 0.0, 2.0)
@@ -171,7 +176,12 @@ def out_after_m(start_m: Float[Array, "*ways frames 3"], directions: Float[Array
 
     Its end is outside beyond one of the four planes through the picture's edges, and its distance from a plane changes evenly.
     """
-    inward, offsets = _edges(camera)
+    return _out_of(_edges(camera), start_m, directions, radius_m)
+
+
+def _out_of(edges: tuple[Array, Array], start_m: Array, directions: Array, radius_m: float) -> Array:
+    """`out_after_m` of the picture within these edges."""
+    inward, offsets = edges
     inside = (np.matmul(start_m[..., None, :], inward) + offsets)[..., 0, :] + radius_m
     outwards = -np.matmul(directions[..., None, :], inward)[..., 0, :] - WIDENING
     return np.where(outwards > 0, np.maximum(inside, 0.0) / np.maximum(outwards, 1e-9), np.inf).min(-1)
@@ -187,17 +197,17 @@ def _carried(
 ) -> tuple[Float[Array, "*ways frames points 3"], Float[Array, "*ways frames 3"]]:
     """Points of the line, and where it heads beyond the elbow, in the camera frame."""
     arm_from_camera = camera_from_arm.swapaxes(-1, -2)
-    line = np.matmul(centreline(lengths, wrist, elbow, np.append(along_m, lengths.elbow_m[1] + np.array([0.0, 1.0]))), arm_from_camera)
+    end = lengths.elbow_m[1]
+    line = np.matmul(centreline(lengths, wrist, elbow, np.concatenate([along_m, [end, end + 1.0]])), arm_from_camera)
     return line[..., :-2, :] + origin_m[:, None], line[..., -1, :] - line[..., -2, :]
 
 
 def _edges(camera: Camera) -> tuple[Float[Array, "frames 3 4"], Float[Array, "frames 1 4"]]:
     """The planes through the picture's left, right, upper and lower edge: a point's distance inwards is `point @ inward + offset`."""
     focal, centre = camera.intrinsics[:, [0, 0, 1, 1], [0, 0, 1, 1]], camera.intrinsics[:, [0, 0, 1, 1], 2]
-    signs = np.array([1.0, -1.0, 1.0, -1.0])
-    constant = signs * (centre - np.array([-0.5, camera.size[0] - 0.5, -0.5, camera.size[1] - 0.5]))
-    planes = np.zeros((len(focal), 3, 4))
-    planes[:, 0, :2], planes[:, 1, 2:] = (signs * focal)[:, :2], (signs * focal)[:, 2:]
+    constant = INWARDS * (centre - np.array([-0.5, camera.size[0] - 0.5, -0.5, camera.size[1] - 0.5]))
+    planes, slopes = np.zeros((len(focal), 3, 4)), INWARDS * focal
+    planes[:, 0, :2], planes[:, 1, 2:] = slopes[:, :2], slopes[:, 2:]
     if camera.kind == "weak_perspective":
         return planes / focal[:, None], (constant / focal)[:, None]
     planes[:, 2] = constant
@@ -216,15 +226,15 @@ def _hidden(points_m: Float[Array, "ways frames points 3"], radii_m: Float[Array
     return covered.any(2).mean(-1).max(1)
 
 
-def _shares(lengths: Lengths, along_m: Array) -> tuple[Array, Array]:
+def _shares(lengths: Lengths, along_m: Array) -> Float[Array, "2 points"]:
     """How much of the wrist's and of the elbow's arc lies before these distances."""
     start, end = lengths.elbow_m
-    return np.clip(along_m / lengths.wrist_m, 0.0, 1.0), np.clip((along_m - start) / (end - start), 0.0, 1.0)
+    return np.minimum(np.maximum([along_m / lengths.wrist_m, (along_m - start) / (end - start)], 0.0), 1.0)
 
 
 def _arc(turn: Float[Array, "*batch 3"], share: Float[Array, "points"]) -> Float[Array, "*batch points 3"]:
     """Points of an arc of length 1 that leaves along y and turns by `turn` (axis times angle, the axis across y), by shares of its length: the integral of the turned y."""
-    angle = np.maximum(np.sqrt((turn**2).sum(-1)), 1e-6)[..., None]
+    angle = np.maximum(np.sqrt((turn * turn).sum(-1)), 1e-6)[..., None]
     turned = angle * share
     points = np.empty((*turned.shape, 3))
     points[..., 1] = np.sin(turned) / angle
