@@ -26,7 +26,7 @@ class Camera:
 
     def project(self, points_m: Float[Array, "frames points 3"]) -> Float[Array, "frames points 2"]:
         """Pixels of points given in the camera frame."""
-        focal, centre = self.intrinsics[:, None, [0, 1], [0, 1]], self.intrinsics[:, None, :2, 2]
+        focal, centre = self.intrinsics.diagonal(axis1=1, axis2=2)[:, None, :2], self.intrinsics[:, None, :2, 2]
         near = points_m[..., :2] if self.kind == "weak_perspective" else points_m[..., :2] / points_m[..., 2:]
         return focal * near + centre
 
@@ -38,7 +38,7 @@ class Camera:
 
     def unproject(self, points_px: Float[Array, "frames points 2"], depth_m: Float[Array, "frames points"]) -> Float[Array, "frames points 3"]:
         """Points of the camera frame seen at pixels with depth z = `depth_m`."""
-        focal, centre = self.intrinsics[:, None, [0, 1], [0, 1]], self.intrinsics[:, None, :2, 2]
+        focal, centre = self.intrinsics.diagonal(axis1=1, axis2=2)[:, None, :2], self.intrinsics[:, None, :2, 2]
         near = (points_px - centre) / focal
         xy = near if self.kind == "weak_perspective" else near * depth_m[..., None]
         return np.concatenate([xy, depth_m[..., None]], -1)

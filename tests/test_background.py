@@ -11,9 +11,10 @@ from PIL import Image, ImageOps
 from seqgen.config import build
 from seqgen.errors import UserError
 from seqgen.scene.surroundings import photos as photos_module
+from seqgen.scene.surroundings import textures as textures_module
 from seqgen.scene.surroundings.background import BackgroundConfig, Patch, draw_background, draw_patches, photo_from_pixel
 from seqgen.scene.surroundings.photos import BUILT_IN_PHOTOS, HALF_SIZE, HALVES, MAX_PHOTO_PX, NUM_TEXTURES, PhotoRef, decode_photo, list_photos
-from seqgen.scene.surroundings.textures import TEXTURE_SIZE, draw_texture
+from seqgen.scene.surroundings.textures import TEXTURE_SIZE, draw_texture, kept_textures
 from seqgen.splits import SPLITS, SplitConfig
 
 ONE = SplitConfig(train=1, val=0, test=0)
@@ -159,6 +160,22 @@ def test_textures_have_the_amplitude_spectrum_of_photos():
         shades.append(grey.mean())
     assert all(-2.3 < slope < -0.9 for slope in coarse) and 40 < min(shades) and max(shades) < 190
     assert 0.45 < np.mean(np.array(fine) < -2.0) < 0.85
+
+
+def test_kept_textures_are_the_drawn_ones_and_drawn_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQGEN_CACHE", str(tmp_path))
+    kept_textures.cache_clear()
+    try:
+        drawn = kept_textures(3)
+        for seed in range(3):
+            np.testing.assert_array_equal(drawn[seed], draw_texture(np.random.default_rng(seed)))
+        kept_textures.cache_clear()
+        monkeypatch.setattr(textures_module, "draw_texture", None)  # another process has no need of it
+        again = kept_textures(3)
+        np.testing.assert_array_equal(again, drawn)
+        assert not again.flags.writeable and [folder.name[:9] for folder in tmp_path.iterdir()] == ["textures-"]
+    finally:
+        kept_textures.cache_clear()
 
 
 def test_textures_differ_and_come_out_the_same_again():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqgen.scene.things.pattern import OBJECTS, THREAD_M, draw_pattern, pattern_fields
+from seqgen.scene.things.pattern import DUST, OBJECTS, THREAD_M, WOODS, draw_pattern, pattern_fields
 
 CLOTH, OBJECT = (lambda seed, cloth=cloth: draw_pattern(np.random.default_rng(seed), cloth=cloth) for cloth in (True, False))
 
@@ -29,6 +29,24 @@ def test_no_seam_and_nothing_flat(draw, seed):
 def test_a_seam_would_be_found():
     ramp = np.tile(np.arange(128)[:, None], (1, 128))
     assert steps_down(ramp)[-1] > 1.3 * steps_down(ramp)[:-1].max()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_texels_are_mixed_and_shaded_one_by_one(seed):
+    """The slow twin of painted wood, in doubles: year rings between two tones of a wood, times the grain, and dust where it is dark."""
+    rng, size = np.random.default_rng(seed), 32
+    fields = pattern_fields(size)
+    material = OBJECTS[4](fields, np.random.default_rng(seed))
+    shifts = [rng.integers((4, size, size)) for _ in range(2)]
+    smooth, grain = (np.roll(bank[which], way, (0, 1)).astype(float) for bank, (which, *way) in zip((fields.smooth, fields.streaks), shifts, strict=True))
+    count, bend = rng.integers(2, 7), rng.uniform(0.05, 0.25)
+    rings = np.sin(2 * np.pi * (count * np.arange(size)[:, None] / size + bend * smooth))
+    wood, shade = WOODS[rng.integers(len(WOODS))] * rng.uniform(0.85, 1.1), 1 + 0.09 * grain
+    share = 0.4 + 0.4 * rings
+    for row, column in np.random.default_rng(1).integers(size, size=(50, 2)):
+        colour = wood + share[row, column] * (wood * 0.68 - wood)
+        expected = np.clip(np.clip(colour, 18, 225) * shade[row, column] + DUST * (shade[row, column] - 1), 4, 252)
+        np.testing.assert_allclose(material.albedo[row, column], expected - 0.5, atol=0.51)
 
 
 def test_cloth_is_matt_and_has_threads():

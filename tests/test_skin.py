@@ -19,7 +19,7 @@ from seqgen.scene.skin.folder import SkinRef, list_skins, own_skin, read_picture
 from seqgen.scene.skin.paint import paint_skin
 from seqgen.scene.skin.record import SkinConfig
 from seqgen.scene.skin.sites import anatomy_of, arm_sites, hand_sites
-from seqgen.scene.skin.skin_map import DRAWN, FIXED, PATTERNS, VARIANTS, skin_map
+from seqgen.scene.skin.skin_map import DRAWN, FIXED, NAILS, PATTERNS, VARIANTS, skin_map
 from seqgen.scene.skin.tone import ITA_RANGE_DEG, ita_from_rgb, ita_from_uniform, levels_from_linear, linear_from_levels, linear_rgb_from_lab, log_tone, middle_tone, tone_name
 from seqgen.scene.skin.unwrap import lay_out, skin_uv
 from seqgen.skeleton import CANONICAL_FROM_MANO, TIPS
@@ -374,6 +374,13 @@ def test_painting_is_the_exponential_of_the_sum_of_the_patterns():
         np.testing.assert_allclose(skin.hand.albedo.reshape(-1, 3)[MAP.texels.places[texel]], expected, atol=0.8)
         height = skin.hand.bump_m.ravel()[MAP.texels.places[texel]]
         assert height == pytest.approx(amounts[:, 4] @ values[:, texel] * 1e-3 * MAP.true_size, abs=1e-7)
+
+
+def test_an_arm_is_painted_with_the_patterns_that_it_has():
+    """Those left out are nowhere on it: nails, knuckles, creases."""
+    names = {PATTERNS[number] for number in MAP.arm.fixed_there} | {DRAWN[number] for number in MAP.arm.drawn_there}
+    assert {"inner", "grain", "veins", "mottling", "blotches", "freckles", "hair"} <= names <= set(PATTERNS) - {*NAILS, "nail_folds", "tips", "knuckles", "lines", "wrinkles"}
+    assert MAP.arm.fixed.any(1).all() and MAP.arm.drawn.any((0, 2)).all() and len(MAP.hand.fixed) == len(FIXED) and MAP.hand.drawn.shape[:2] == (VARIANTS, len(DRAWN))
 
 
 def test_amounts_have_a_row_for_each_pattern():

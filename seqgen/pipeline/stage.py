@@ -115,8 +115,7 @@ def _occluder(lead: int, split: SplitName, hand: HandMotion, skin: Skin, camera:
 
 def _second_hand(occluder: Occluder, split: SplitName, betas: Array, skin: Skin, camera: Camera, rng: np.random.Generator, props: Props, config: GenerateConfig) -> Surface:
     """The other hand of the same person, in a pose of its own, with an arm of its own."""
-    frames = config.clip.frames
-    posed = moved_hand(pose_hand(draw_still(split, frames, props.mover, rng), betas, np.tile(np.eye(3), (frames, 1, 1)), props.mover.layer), np.zeros((frames, 3)))
+    posed = moved_hand(pose_hand(draw_still(split, 1, props.mover, rng), betas, np.eye(3)[None], props.mover.layer), np.zeros((1, 3)))
     carried = carried_in_mirror(occluder, props.hand.surface(posed.vertices_m, skin.hand, skin.colours))
     arm, _ = _arm(rng, carried, camera.mirrored(), "third_person", None, skin, props, config)
     return out_of_mirror(join_surfaces([carried, *arm]))

@@ -5,6 +5,7 @@ Everything is in the camera frame (OpenCV: x right, y down, z forward), metres; 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -99,16 +100,19 @@ def plain_material(rgb: tuple[int, int, int] = (255, 255, 255), *, roughness: in
 
 def join_surfaces(surfaces: Sequence[Surface]) -> Surface:
     """Several surfaces as one; vertices, faces and materials keep their order, so the first surface's stay where they are."""
-    firsts = np.cumsum([0, *(surface.vertices_m.shape[1] for surface in surfaces)])
-    first_materials = np.cumsum([0, *(len(surface.materials) for surface in surfaces)])
+    if len(surfaces) == 1:
+        return surfaces[0]
+    # plain numbers: added to indices they leave them as short as they are
+    firsts = accumulate((surface.vertices_m.shape[1] for surface in surfaces[:-1]), initial=0)
+    first_materials = accumulate((len(surface.materials) for surface in surfaces[:-1]), initial=0)
     return Surface(
         vertices_m=np.concatenate([surface.vertices_m for surface in surfaces], 1),
         normals=np.concatenate([surface.normals for surface in surfaces], 1),
-        faces=np.concatenate([surface.faces + first for surface, first in zip(surfaces, firsts[:-1], strict=True)]).astype(np.int32),
+        faces=np.concatenate([surface.faces + first for surface, first in zip(surfaces, firsts, strict=True)]),
         corner_parts=np.concatenate([surface.corner_parts for surface in surfaces]),
         corner_weights=np.concatenate([surface.corner_weights for surface in surfaces]),
         corner_uv=np.concatenate([surface.corner_uv for surface in surfaces]),
-        face_materials=np.concatenate([surface.face_materials + first for surface, first in zip(surfaces, first_materials[:-1], strict=True)]).astype(np.int32),
+        face_materials=np.concatenate([surface.face_materials + first for surface, first in zip(surfaces, first_materials, strict=True)]),
         materials=tuple(material for surface in surfaces for material in surface.materials),
         colours=np.concatenate([surface.colours for surface in surfaces]),
     )

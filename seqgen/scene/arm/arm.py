@@ -6,6 +6,7 @@ hand and bends at the wrist, nothing else.
 """
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -73,6 +74,7 @@ class ArmTemplate:
     hand_from_arm: Float[Array, "3 3"]
     first_angle: float  # of the loop's first vertex about the arm's line, from x towards z
 
+    @cached_property
     def angles(self) -> Float[Array, "loop"]:
         """Of the ring vertices about the line: even, and backwards, since x, y, z are right-handed and a ring runs to the right seen from outside."""
         return self.first_angle - 2 * np.pi * np.arange(len(self.loop)) / len(self.loop)
@@ -137,11 +139,12 @@ def arm_surface(
     held = _hold(template, arm, sizes, camera_from_arm, origin_m, hand_vertices_m, camera)
     along_m = _bare_stations(held.lengths) if arm.sleeve is None else arm.sleeve.covered_from_m(sizes.forearm_m) * np.linspace(0, 1, SLEEVED_RINGS) ** 1.5
     offsets_m = _skin_offsets(template, sizes, rim, np.matmul(rim_normals, camera_from_arm).mean(0), along_m)
-    offsets_m = offsets_m * (1 + _olecranon(held, along_m, template.angles()) * sizes.radius_m / np.linalg.norm(offsets_m, axis=-1))[..., None]
+    away_m = np.sqrt((offsets_m * offsets_m).sum(-1))
+    offsets_m = offsets_m * (1 + _olecranon(held, along_m, template.angles) * sizes.radius_m / away_m)[..., None]
     slopes = ring_normals(offsets_m, along_m)
     if arm.sleeve is None:
         return _skin_surface(*held.carry(offsets_m, slopes, along_m), rim_m, rim_normals, along_m, skin)
-    rings, bare = sleeve_rings(arm.sleeve, sizes.half_axes, sizes.forearm_m, held.lengths, template.angles(), _widest(rim, sizes)), len(along_m)
+    rings, bare = sleeve_rings(arm.sleeve, sizes.half_axes, sizes.forearm_m, held.lengths, template.angles, _widest(rim, sizes)), len(along_m)
     both = [np.concatenate(pair) for pair in ((offsets_m, rings.offsets_m), (slopes, ring_normals(rings.offsets_m, rings.along_m)), (along_m, rings.along_m))]
     points, normals = held.carry(*both)
     arm_in_it = _skin_surface(points[:, :bare], normals[:, :bare], rim_m, rim_normals, along_m, skin)
@@ -158,7 +161,7 @@ def _skin_surface(points_m: Array, ring_normals: Array, rim_m: Array, rim_normal
 
 def _skin_offsets(template: ArmTemplate, sizes: Sizes, rim: Array, rim_normals: Array, along_m: Array) -> Float[Array, "rings loop 3"]:
     """Rings in the arm frame: ellipses, and what the loop and its slope differ from them, fading out as a cubic that ends flat."""
-    angles, half_axes = template.angles(), sizes.half_axes(along_m)
+    angles, half_axes = template.angles, sizes.half_axes(along_m)
     ellipses = np.stack([half_axes[:, :1] * np.cos(angles), np.zeros((len(along_m), len(angles))), half_axes[:, 1:] * np.sin(angles)], -1)
     lean = np.clip(rim_normals[:, 1:2], -STEEPEST, STEEPEST)
     slopes = -rim_normals * [1.0, 0.0, 1.0] * lean / (1 - lean**2)
@@ -180,14 +183,21 @@ def _hold(template: ArmTemplate, arm: Arm, sizes: Sizes, camera_from_arm: Array,
     """The arm held in the way that suits the camera, judged in a few frames and by a part of the hand, and as long as it takes to leave the picture."""
     ways, lengths = arm.ways, sizes.lengths
     if arm.forearm_in_hand is not None:
-        ways = Ways(np.tile(wrist_towards(arm.forearm_in_hand @ template.hand_from_arm), (len(ways.elbow), 1, 1)), ways.elbow)
+        towards = wrist_towards(arm.forearm_in_hand @ template.hand_from_arm)
+        ways = Ways(np.broadcast_to(towards, (len(ways.elbow), *towards.shape)), ways.elbow)
     along_m = np.linspace(lengths.wrist_m, lengths.elbow_m[1], JUDGED_POINTS)
     radii_m = sizes.half_axes(along_m).max(1) * (1.0 if arm.sleeve is None else WIDEST)
-    frames = np.unique(np.linspace(0, len(origin_m) - 1, JUDGED_FRAMES).astype(int))
+    frames = _judged_frames(len(origin_m))
     judged, hand_m = Camera(camera.kind, camera.intrinsics[frames], camera.size), hand_vertices_m[frames, ::JUDGED_VERTICES].astype(float)
     few = Ways(ways.wrist[:, frames], ways.elbow)
     way = choose_way(few, lengths, along_m, radii_m, camera_from_arm[frames], origin_m[frames], hand_m, judged, to_shoulder=arm.viewpoint == "egocentric")
     return HeldArm(lengths, ways.wrist[way], ways.elbow[way], camera_from_arm, origin_m).leaving(float(radii_m[-1]), camera)
+
+
+@cache
+def _judged_frames(count: int) -> Int32[Array, "judged"]:
+    """Of a clip, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, JUDGED_FRAMES).astype(np.int32))
 
 
 def _arm_frames(template: ArmTemplate, hand_vertices_m: Array) -> tuple[Float[Array, "frames 3 3"], float]:

@@ -114,9 +114,9 @@ def wrist_towards(direction: Float[Array, "frames 3"]) -> Float[Array, "frames 3
 def centreline(lengths: Lengths, wrist: Float[Array, "*ways frames 3"], elbow: Float[Array, "*ways 3"], along_m: Float[Array, "points"]) -> Float[Array, "*ways frames points 3"]:
     """Points of the line, in the arm frame, at these distances along it."""
     start, end = lengths.elbow_m
-    wrist_share, elbow_share = _shares(lengths, along_m)
     wrist_turn, elbow_turn = matrices_from_axis_angles(wrist, elbow)
-    forearm, line = (end - start) * _arc(elbow, elbow_share), lengths.wrist_m * _arc(wrist, wrist_share)
+    wrist_arc, elbow_arc = _arcs(wrist, elbow, _shares(lengths, along_m))
+    forearm, line = (end - start) * elbow_arc, lengths.wrist_m * wrist_arc
     forearm[..., 1] += np.minimum(np.maximum(along_m, lengths.wrist_m), start) - lengths.wrist_m
     forearm += np.maximum(along_m - end, 0.0)[:, None] * elbow_turn[..., None, :, 1]
     line[..., 1] += np.minimum(along_m, 0.0)
@@ -217,11 +217,15 @@ def _edges(camera: Camera) -> tuple[Float[Array, "frames 3 4"], Float[Array, "fr
 def _hidden(points_m: Float[Array, "ways frames points 3"], radii_m: Float[Array, "points"], hand_m: Float[Array, "frames vertices 3"], camera: Camera) -> Float[Array, "ways"]:
     """The share of the hand's vertices that are behind balls, in the frame where it is largest."""
     depth, (ways, frames, num, _) = np.maximum(points_m[..., 2], 1e-3), points_m.shape
-    ahead = np.concatenate([points_m[..., :2], depth[..., None]], -1).swapaxes(0, 1).reshape(frames, ways * num, 3)
-    pixels, hand_px = camera.project(ahead).reshape(frames, ways, num, 2).swapaxes(0, 1), camera.project(hand_m)
+    ahead = points_m.copy()
+    ahead[..., 2] = depth
+    pixels = camera.project(ahead.swapaxes(0, 1).reshape(frames, ways * num, 3)).reshape(frames, ways, num, 2).swapaxes(0, 1)
+    hand_px = camera.project(hand_m)
     radii_px = radii_m * camera.intrinsics[:, 0, 0, None] / (depth if camera.kind == "perspective" else 1.0)
-    slack = radii_px**2 - (pixels**2).sum(-1)
-    apart = 2 * np.matmul(pixels, hand_px.swapaxes(-1, -2)) + slack[..., None] - (hand_px**2).sum(-1)[:, None]
+    slack = radii_px * radii_px - (pixels * pixels).sum(-1)
+    apart = 2 * np.matmul(pixels, hand_px.swapaxes(-1, -2))
+    apart += slack[..., None]
+    apart -= (hand_px * hand_px).sum(-1)[:, None]
     covered = (apart > 0) & (points_m[..., 2, None] < hand_m[:, None, :, 2])
     return covered.any(2).mean(-1).max(1)
 
@@ -232,7 +236,16 @@ def _shares(lengths: Lengths, along_m: Array) -> Float[Array, "2 points"]:
     return np.minimum(np.maximum([along_m / lengths.wrist_m, (along_m - start) / (end - start)], 0.0), 1.0)
 
 
-def _arc(turn: Float[Array, "*batch 3"], share: Float[Array, "points"]) -> Float[Array, "*batch points 3"]:
+def _arcs(
+    wrist: Float[Array, "*ways frames 3"], elbow: Float[Array, "*ways 3"], shares: Float[Array, "2 points"]
+) -> tuple[Float[Array, "*ways frames points 3"], Float[Array, "*ways points 3"]]:
+    """The arcs that both describe, by shares of their lengths."""
+    num, points = wrist.size // 3, shares.shape[1]
+    arcs = _arc(np.concatenate([wrist.reshape(-1, 3), elbow.reshape(-1, 3)]), shares.repeat([num, elbow.size // 3], 0))
+    return arcs[:num].reshape(*wrist.shape[:-1], points, 3), arcs[num:].reshape(*elbow.shape[:-1], points, 3)
+
+
+def _arc(turn: Float[Array, "arcs 3"], share: Float[Array, "arcs points"]) -> Float[Array, "arcs points 3"]:
     """Points of an arc of length 1 that leaves along y and turns by `turn` (axis times angle, the axis across y), by shares of its length: the integral of the turned y."""
     angle = np.maximum(np.sqrt((turn * turn).sum(-1)), 1e-6)[..., None]
     turned = angle * share

@@ -6,6 +6,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
+from seqgen.geometry import cross
+
 Array = np.ndarray
 
 
@@ -19,7 +21,9 @@ class Tube:
 
     def corner_uv(self, v: Float[Array, "rings"], repeats: int = 1) -> Float32[Array, "faces 3 2"]:
         """Texture coordinates: u runs `repeats` times from 0 to 1 around the tube, v is given ring by ring."""
-        return np.stack([self.corner_turn * repeats, v[self.corner_ring]], -1).astype(np.float32)
+        uv = np.empty((*self.corner_ring.shape, 2), np.float32)
+        uv[..., 0], uv[..., 1] = self.corner_turn * repeats, v.astype(np.float32)[self.corner_ring]
+        return uv
 
 
 @lru_cache(maxsize=16)
@@ -43,12 +47,11 @@ def tube(rings: int, around: int, *, closed_start: bool) -> Tube:
 
 def ring_normals(offsets_m: Float[Array, "rings around 3"], along_m: Float[Array, "rings"]) -> Float[Array, "rings around 3"]:
     """Unit normals outwards of a straight tube along y: across the way around and the way along, both by central differences (one-sided at the ends)."""
-    points_m = offsets_m + along_m[:, None, None] * [0.0, 1.0, 0.0]
-    around = np.roll(points_m, -1, 1) - np.roll(points_m, 1, 1)
-    along = np.concatenate([points_m[1:], points_m[-1:]]) - np.concatenate([points_m[:1], points_m[:-1]])
-    (ax, ay, az), (bx, by, bz) = np.moveaxis(around, -1, 0), np.moveaxis(along, -1, 0)
-    normals = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
-    return normals / np.maximum(np.sqrt((normals**2).sum(-1, keepdims=True)), 1e-12)
+    points_m = offsets_m.copy()
+    points_m[..., 1] += along_m[:, None]
+    closed, ended = np.concatenate([points_m[:, -1:], points_m, points_m[:, :1]], 1), np.concatenate([points_m[:1], points_m, points_m[-1:]])
+    normals = cross(closed[:, 2:] - closed[:, :-2], ended[2:] - ended[:-2])
+    return normals / np.maximum(np.sqrt((normals * normals).sum(-1, keepdims=True)), 1e-12)
 
 
 def capped(
@@ -57,7 +60,14 @@ def capped(
     """Vertices and normals in the order of `Tube`: those of the rings, and of the caps' middles."""
     ends = [-1, 0] if closed_start else [-1]
     middles, before = points[:, ends].mean(2), points[:, [-2, 1][: len(ends)]].mean(2)
-    away = (middles - before) / np.maximum(np.linalg.norm(middles - before, axis=-1, keepdims=True), 1e-12)
-    frames = len(points)
-    vertices_m = np.concatenate([points.reshape(frames, -1, 3), middles], 1)
-    return vertices_m.astype(np.float32), np.concatenate([normals.reshape(frames, -1, 3), away], 1).astype(np.float32)
+    ways = middles - before
+    away = ways / np.maximum(np.sqrt((ways * ways).sum(-1, keepdims=True)), 1e-12)
+    return _with_ends(points, middles), _with_ends(normals, away)
+
+
+def _with_ends(of_rings: Float[Array, "frames rings around 3"], of_ends: Float[Array, "frames ends 3"]) -> Float32[Array, "frames vertices 3"]:
+    frames, rings, around, _ = of_rings.shape
+    joined = np.empty((frames, rings * around + of_ends.shape[1], 3), np.float32)
+    joined[:, : rings * around].reshape(of_rings.shape)[:] = of_rings
+    joined[:, rings * around :] = of_ends
+    return joined

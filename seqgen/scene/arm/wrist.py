@@ -1,11 +1,13 @@
 """Closes a hand where no forearm is drawn: a low dome over the open loop at the wrist, moving with it. Works on any model with a loop."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from seqgen.geometry import cross
 from seqgen.scene.scene import Material, Surface, single_part_surface
 from seqgen.skeleton import PART_PALM
 
@@ -18,12 +20,11 @@ HEIGHT = 0.75  # of the dome, in mean radii of the loop: the wrist joint lies ne
 def dome_surface(hand: Surface, loop: Int32[Array, "loop"], skin: Material) -> Surface:
     """The dome over a hand's wrist, part of the palm, in the skin of an arm (`skin/paint.py`: u around the loop, v up the arm). `loop` runs as `oriented_loop` gives it."""
     rim, middle, spokes, height = _rim(hand.vertices_m, loop)
-    angles = np.arange(NUM_RINGS) * (np.pi / 2 / NUM_RINGS)
-    rings = [rim, *(middle + np.cos(angle) * spokes + np.sin(angle) * height for angle in angles[1:])]
-    outwards = height / np.linalg.norm(height, axis=-1, keepdims=True)
-    normals = [hand.normals[:, loop], *(np.cos(angle) * hand.normals[:, loop] + np.sin(angle) * outwards for angle in angles[1:]), outwards]
-    unit = np.concatenate(normals, 1)
-    unit = unit / np.linalg.norm(unit, axis=-1, keepdims=True)
+    angles = np.arange(1, NUM_RINGS) * (np.pi / 2 / NUM_RINGS)
+    rings = [rim, *(middle + np.cos(angle) * spokes + np.sin(angle) * height for angle in angles)]
+    outwards, rim_normals = height / _length(height), hand.normals[:, loop]
+    unit = np.concatenate([rim_normals, *(np.cos(angle) * rim_normals + np.sin(angle) * outwards for angle in angles), outwards], 1)
+    unit = unit / _length(unit)
     vertices = np.concatenate([*rings, middle + height], 1).astype(np.float32)
     dome = single_part_surface(vertices, unit.astype(np.float32), dome_faces(len(loop)), _corner_uv(len(loop)), skin, PART_PALM)
     colours = np.concatenate([np.tile(hand.colours[loop], (NUM_RINGS, 1)), hand.colours[loop[:1]]])
@@ -35,11 +36,16 @@ def _rim(vertices_m: Float32[Array, "frames vertices 3"], loop: Int32[Array, "lo
     rim = vertices_m[:, loop]
     middle = rim.mean(1, keepdims=True)
     spokes = rim - middle
-    outwards = np.cross(spokes, np.roll(spokes, -1, 1)).sum(1, keepdims=True)
-    outwards = outwards / np.linalg.norm(outwards, axis=-1, keepdims=True)
-    return rim, middle, spokes, HEIGHT * np.linalg.norm(spokes, axis=-1).mean(1)[:, None, None] * outwards
+    outwards = cross(spokes, np.roll(spokes, -1, 1)).sum(1, keepdims=True)
+    outwards = outwards / _length(outwards)
+    return rim, middle, spokes, HEIGHT * _length(spokes).mean(1, keepdims=True) * outwards
 
 
+def _length(vectors: Float32[Array, "*batch 3"]) -> Float32[Array, "*batch 1"]:
+    return np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+
+
+@cache
 def _corner_uv(loop: int) -> Float32[Array, "faces 3 2"]:
     """u = place on the loop, going on to 1 at its seam; v = ring, some millimetres of arm each."""
     rings, places = np.divmod(dome_faces(loop), loop)
@@ -50,6 +56,7 @@ def _corner_uv(loop: int) -> Float32[Array, "faces 3 2"]:
     return np.stack([u, (rings + 0.5) * RING_V], -1).astype(np.float32)
 
 
+@cache
 def dome_faces(loop: int) -> Int32[Array, "faces 3"]:
     """Triangles from ring to ring and to the apex, outside out; ring r has vertices r loop to (r + 1) loop - 1, the apex comes last."""
     rings = [ring * loop + np.arange(loop) for ring in range(NUM_RINGS)]

@@ -24,7 +24,8 @@ NOTHING = np.zeros(3)
 def draw_amounts(ita_deg: float, tone: Float[Array, "3"], varnish: float, rng: np.random.Generator) -> Float[Array, "patterns 5"]:
     """One person's effects, a row for each of `skin_map.PATTERNS`: log reflectance in three channels, roughness, height in mm."""
     effects = _sides(ita_deg, rng) | _marks(ita_deg, rng) | _creases(ita_deg, rng) | _nails(ita_deg, tone, varnish, rng)
-    return np.array([[*effects[name][0], *effects[name][1:]] for name in PATTERNS])
+    colours, *others = zip(*(effects[name] for name in PATTERNS), strict=True)
+    return np.column_stack([colours, *others])
 
 
 def _sides(ita_deg: float, rng: np.random.Generator) -> Mapping[str, Effect]:

@@ -4,7 +4,7 @@ Everything that is painted adds up in log reflectance: a clip draws how much of 
 the exponential of their sum. Roughness and height are sums of the same patterns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -47,31 +47,31 @@ def _painted(where: SkinMap, config: SkinConfig, ita_deg: float, tone: Float[Arr
     on_back = np.concatenate([where.back_fixed, where.back_drawn[variants, range(len(DRAWN))]])
     ground = np.array([*tone - on_back @ amounts[:, COLOURS], rng.uniform(*ROUGHNESS_RANGE), 0.0])
     hand, arm = (_mixed(patterns, variants, amounts, ground) for patterns in (where.hand, where.arm))
-    hand = _with_moles(hand, where, rng)
+    for near, darker in _moles(where, rng):
+        hand[COLOURS, near] += darker
     return _hand_material(hand, where, tone), _arm_material(_joined(arm, hand, where))
 
 
 def _mixed(patterns: PatternSet, variants: Array, amounts: Float[Array, "patterns 5"], ground: Float[Array, "5"]) -> Float32[Array, "5 sites"]:
     """The sum of the patterns by their amounts."""
     rows = amounts.T.astype(np.float32)
-    mixed = rows[:, : len(FIXED)] @ patterns.fixed
-    mixed += rows[:, len(FIXED) :] @ patterns.drawn[variants, range(len(DRAWN))]
+    mixed = rows[:, : len(FIXED)][:, patterns.fixed_there] @ patterns.fixed
+    mixed += rows[:, len(FIXED) :][:, patterns.drawn_there] @ patterns.drawn[variants[patterns.drawn_there], range(len(patterns.drawn_there))]
     mixed += ground.astype(np.float32)[:, None]
     return mixed
 
 
-def _with_moles(hand: Float32[Array, "5 sites"], where: SkinMap, rng: np.random.Generator) -> Float32[Array, "5 sites"]:
-    """The hand with a few dark spots on its back."""
+def _moles(where: SkinMap, rng: np.random.Generator) -> Iterator[tuple[list[int], Float32[Array, "3 spot"]]]:
+    """A few dark spots on the back of the hand: the sites of each, and how much darker they are."""
     count, places = int(rng.integers(MOST_MOLES + 1)), rng.random(MOST_MOLES)
     radii_m, depths = rng.uniform(0.0006, 0.0016, MOST_MOLES), rng.uniform(0.4, 1.2, MOST_MOLES)
-    marked = hand.copy()
-    for place, radius_m, depth in zip(places[:count], radii_m, depths, strict=False):
-        if len(where.mole_sites):
-            centre = where.tree.data[where.mole_sites[int(place * len(where.mole_sites))]]
-            near = where.tree.query_ball_point(centre, 3 * radius_m)
-            away = np.linalg.norm(where.tree.data[near] - centre, axis=1) / radius_m
-            marked[COLOURS, near] += (depth * MOLE[:, None] * np.exp(-0.5 * away**2)).astype(np.float32)
-    return marked
+    points_m = where.tree.data
+    for place, radius_m, depth in zip(places[: count if len(where.mole_sites) else 0], radii_m, depths, strict=False):
+        centre = points_m[where.mole_sites[int(place * len(where.mole_sites))]]
+        near = where.tree.query_ball_point(centre, 3 * radius_m)
+        offsets = points_m[near] - centre
+        away = np.sqrt((offsets * offsets).sum(1)) / radius_m
+        yield near, (depth * MOLE[:, None] * np.exp(-0.5 * away**2)).astype(np.float32)
 
 
 def _joined(arm: Float32[Array, "5 places"], hand: Float32[Array, "5 sites"], where: SkinMap) -> Float32[Array, "5 rows columns"]:
@@ -111,8 +111,10 @@ def _hand_material(painted: Float32[Array, "5 sites"], where: SkinMap, tone: Flo
 
 
 def _arm_material(painted: Float32[Array, "5 rows columns"]) -> Material:
-    albedo = np.ascontiguousarray(np.moveaxis(_encoded(painted[COLOURS]), 0, -1))
-    return Material(albedo, _byte(painted[SHEEN]), np.ascontiguousarray(painted[HEIGHT]), REFLECTANCE)
+    albedo = np.empty((ARM_ROWS, ARM_COLUMNS, 3), np.uint8)
+    for channel, colour in enumerate(_encoded(painted[COLOURS])):
+        albedo[..., channel] = colour
+    return Material(albedo, _byte(painted[SHEEN]), painted[HEIGHT], REFLECTANCE)
 
 
 def _encoded(log_reflectance: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:

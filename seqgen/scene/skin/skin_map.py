@@ -29,13 +29,24 @@ FIRST_BONES, OUTER_BONES = [1, 4, 7, 10, 14], [2, 3, 5, 6, 8, 9, 11, 12, 15]  # 
 
 @dataclass(frozen=True)
 class PatternSet:
-    """The patterns of some sites: FIXED ones, and VARIANTS of the DRAWN ones."""
+    """The patterns of some sites: those of FIXED that are anywhere on them, by their numbers `fixed_there`, and VARIANTS of those of DRAWN."""
 
     fixed: Float32[Array, "fixed sites"]
     drawn: Float32[Array, "variants drawn sites"]
+    fixed_there: Int64[Array, "fixed"]
+    drawn_there: Int64[Array, "drawn"]
 
-    def mean(self, where: Bool[Array, "sites"]) -> tuple[Float32[Array, "fixed"], Float32[Array, "variants drawn"]]:
-        return self.fixed[:, where].mean(1), self.drawn[:, :, where].mean(2)
+    @classmethod
+    def of(cls, fixed: Float[Array, "all sites"], drawn: Float[Array, "variants all_drawn sites"]) -> "PatternSet":
+        """From all patterns: an arm has no nails."""
+        fixed_there, drawn_there = np.flatnonzero(fixed.any(1)), np.flatnonzero(drawn.any((0, 2)))
+        return cls(fixed[fixed_there].astype(np.float32), drawn[:, drawn_there].astype(np.float32), fixed_there, drawn_there)
+
+    def mean(self, where: Bool[Array, "sites"]) -> tuple[Float32[Array, "all"], Float32[Array, "variants all_drawn"]]:
+        """Of all patterns, over some sites."""
+        fixed, drawn = np.zeros(len(FIXED), np.float32), np.zeros((VARIANTS, len(DRAWN)), np.float32)
+        fixed[self.fixed_there], drawn[:, self.drawn_there] = self.fixed[:, where].mean(1), self.drawn[:, :, where].mean(2)
+        return fixed, drawn
 
 
 @dataclass(frozen=True)
@@ -75,8 +86,8 @@ def skin_map(model: HandModel, size: int = 256) -> SkinMap:
     fixed = np.stack([on_hand[name] * (1.0 if name in NAILS else bare) for name in FIXED])
     none = np.zeros(len(arm.points_m))
     variants = [_drawn(hand, arm, anatomy, rng) for _ in range(VARIANTS)]
-    patterns = PatternSet(fixed.astype(np.float32), np.stack([v[0] * bare for v in variants]).astype(np.float32))
-    on_arm = PatternSet(np.stack([shared[1].get(name, none) for name in FIXED]).astype(np.float32), np.stack([v[1] for v in variants]).astype(np.float32))
+    patterns = PatternSet.of(fixed, np.stack([v[0] * bare for v in variants]))
+    on_arm = PatternSet.of(np.stack([shared[1].get(name, none) for name in FIXED]), np.stack([v[1] for v in variants]))
     back = patterns.mean(hand.first & (hand.outward > 0.5) & (bare == 1.0))
     for_moles = np.flatnonzero(hand.first & (on_hand["back"] * bare > 0.5))
     rim = _rim(uv, model.faces, loop, texels)

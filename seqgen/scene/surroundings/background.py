@@ -52,15 +52,16 @@ def draw_patches(photo_size: tuple[int, int], size: tuple[int, int], config: Bac
     way = config.speed * seconds * rng.standard_normal(4)  # across, down, growth, turn; in frame widths, the last two as seen at half a width
     most = np.radians(config.turn_deg)
     turn = most * rng.uniform(-1.0, 1.0)
-    turns = turn, float(np.clip(turn + way[2], -most, most))
+    turns = turn, float(min(max(turn + way[2], -most), most))
     least, largest = config.zoom
     zoom = float(rng.uniform(least, largest))
-    wanted = zoom, float(np.clip(zoom * np.exp(way[3]), least, largest))
+    wanted = zoom, float(min(max(zoom * np.exp(way[3]), least), largest))
     room = np.array(photo_size, float) - 1
-    zooms = [min(zoom, (room / np.maximum(outline_px(size, turn), 1e-9)).min()) for zoom, turn in zip(wanted, turns, strict=True)]
-    half = np.max([zoom * outline_px(size, turn) / 2 for zoom, turn in zip(zooms, turns, strict=True)], 0)
+    outlines = [outline_px(size, turn) for turn in turns]
+    zooms = [min(zoom, (room / np.maximum(outline, 1e-9)).min()) for zoom, outline in zip(wanted, outlines, strict=True)]
+    half = np.maximum(*(zoom * outline / 2 for zoom, outline in zip(zooms, outlines, strict=True)))
     free = np.maximum(room - 2 * half, 0.0)
-    drift = np.clip(way[:2] * zooms[0] * size[0], -free, free)
+    drift = np.maximum(np.minimum(way[:2] * zooms[0] * size[0], free), -free)
     first = half + np.maximum(-drift, 0.0) + rng.random(2) * (free - np.abs(drift))
     return Patch(first, zooms[0], turns[0]), Patch(first + drift, zooms[1], turns[1])
 
@@ -75,6 +76,5 @@ def outline_px(size: tuple[int, int], turn: float) -> Float[Array, "2"]:
 def photo_from_pixel(patch: Patch, size: tuple[int, int]) -> Float[Array, "2 3"]:
     """The affine map of a frame's pixels to a patch of the photo."""
     c, s = patch.zoom * np.cos(patch.turn), patch.zoom * np.sin(patch.turn)
-    linear = np.array([[c, -s], [s, c]])
-    middle = (np.array(size) - 1) / 2
-    return np.column_stack([linear, patch.centre_px - linear @ middle])
+    linear, middle = np.array([[c, -s], [s, c]]), np.array([(size[0] - 1) / 2, (size[1] - 1) / 2])
+    return np.concatenate([linear, (patch.centre_px - linear @ middle)[:, None]], 1)

@@ -84,7 +84,7 @@ def draw_light(config: LightConfig, background: Background, *, frames: int, fps:
 def photo_harmonics(photo: UInt8[Array, "height width 3"]) -> Float[Array, "9 3"]:
     """Light that a white matt surface gives back where a photo is all around it, as `Light.ambient` has it; 1 where the photo is white."""
     rows, columns = ((np.arange(CELLS) + 0.5) / CELLS * np.array(photo.shape[:2])[:, None]).astype(int)
-    seen = np.maximum(LINEAR_OF_LEVEL[photo[rows[:, None], columns]], BLACK)
+    seen = np.maximum(LINEAR_OF_LEVEL, BLACK).take(photo[rows].take(columns, 1))
     return np.einsum("kp,pc->kc", _photo_projection(), seen.reshape(-1, 3))  # einsum: the same bits on any number of threads
 
 
@@ -107,11 +107,11 @@ def _directional_lights(side: Array, draw: LightDraw, count: int) -> tuple[Float
     """Directions towards the lights and their colours, of luminance 1 for the key light. The key is mostly above, behind the camera, and on the photo's brighter side."""
     key = 3.0 * side - [0.0, 0.6, 0.7] + 0.8 * draw.towards[0]
     others = draw.towards[1:] - [0.0, 0.3, 0.3]
-    towards = np.vstack([key, others])
-    strength = np.r_[1.0, np.clip(0.3 + 0.12 * draw.dimness[1:], 0.08, 0.7)]
+    towards = np.concatenate([key[None], others])
+    strength = np.concatenate([[1.0], np.clip(0.3 + 0.12 * draw.dimness[1:], 0.08, 0.7)])
     warmth = np.clip(0.03 + 0.08 * draw.warmth, -0.2, 0.25)
-    colours = strength[:, None] * np.stack([1 + warmth, np.ones(MOST_LIGHTS), 1 - warmth], -1)
-    return (towards / np.linalg.norm(towards, axis=1, keepdims=True))[:count], colours[:count]
+    colours = strength[:, None] * np.array([1 + warmth, np.ones(MOST_LIGHTS), 1 - warmth]).T
+    return (towards / np.sqrt((towards * towards).sum(1, keepdims=True)))[:count], colours[:count]
 
 
 def _soft_light(photo: Array, share: float, balance: float) -> tuple[Float[Array, "9 3"], Float[Array, "3"]]:
@@ -148,5 +148,5 @@ def _facing() -> tuple[Float[Array, "normals 3"], Float[Array, "normals 9"]]:
 
 def _still_light(ambient: Array, directions: Array, colours: Array, *, shadows: bool) -> Light:
     """A light of constant colours."""
-    ambient, colours = (np.tile(value.astype(np.float32), (len(directions), 1, 1)) for value in (ambient, colours))
+    ambient, colours = (value.astype(np.float32)[None].repeat(len(directions), 0) for value in (ambient, colours))
     return Light(ambient, directions.astype(np.float32), colours, shadows)

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from seqgen.errors import UserError
-from seqgen.scene.surroundings.textures import TEXTURE_SIZE, draw_texture
+from seqgen.scene.surroundings.textures import TEXTURE_SIZE, kept_textures
 from seqgen.splits import SplitConfig, SplitName, held_apart
 from seqgen.turns import Turns
 from seqgen.untrusted import Damaged, converted, read_picture
@@ -73,11 +73,10 @@ def decode_photo(place: str) -> UInt8[Array, "height width 3"]:
         if place not in _decoded:
             _decoded[place] = np.ascontiguousarray(_decode(place))
             _decoded[place].flags.writeable = False
+            while len(_decoded) > 1 and sum(kept.nbytes for kept in _decoded.values()) > CACHE_BYTES:
+                _decoded.popitem(last=False)
         _decoded.move_to_end(place)
-        pixels = _decoded[place]
-        while len(_decoded) > 1 and sum(kept.nbytes for kept in _decoded.values()) > CACHE_BYTES:
-            _decoded.popitem(last=False)
-        return pixels
+        return _decoded[place]
 
 
 def _decode(place: str) -> UInt8[Array, "height width 3"]:
@@ -87,7 +86,7 @@ def _decode(place: str) -> UInt8[Array, "height width 3"]:
     if name in BUILT_IN_PHOTOS:
         whole = _decode_file(str(_sample_photos() / f"{name}.jpg"))
         return np.array_split(whole, 2, axis=1)[HALVES.index(half)]
-    return draw_texture(np.random.default_rng(int(place.removeprefix("texture-"))))
+    return kept_textures(NUM_TEXTURES)[int(place.removeprefix("texture-"))]
 
 
 def _decode_file(place: str) -> UInt8[Array, "height width 3"]:
@@ -106,6 +105,8 @@ def _built_in_photos() -> list[PhotoRef]:
 
 
 def _textures() -> list[PhotoRef]:
+    """Listed by the driver, they are drawn here, once, for all workers."""
+    kept_textures(NUM_TEXTURES)
     return [PhotoRef(f"texture-{n:02d}", f"texture-{n:02d}", "CC0-1.0", "drawn by seqgen", TEXTURE_SIZE, drawn=True) for n in range(NUM_TEXTURES)]
 
 

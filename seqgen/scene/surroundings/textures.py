@@ -5,12 +5,18 @@ Mumford & Huang 2001): shapes whose sizes r have density r^-3 have the edges and
 stand upright or lie on a plane, as things do. The grain is a random field of spectrum 1 / f^a (Field 1987).
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import PIL
 from jaxtyping import Float, Int32, UInt8
 from PIL import Image, ImageDraw, ImageFilter
+
+from seqgen.files import cache_folder, cached_arrays, file_digest
 
 Array = np.ndarray
 Pair = Array | tuple[float | int, float | int]  # x and y, or width and height
@@ -29,6 +35,16 @@ class Shape:
     own: float = 0.66
     tone: Float[Array, "3"] | float = 0.0
     grain: float = 1.0
+
+
+@cache
+def kept_textures(count: int) -> UInt8[Array, "textures height width 3"]:
+    """The textures of seeds 0 to count - 1, drawn once (a fiftieth of a second each) and kept in the cache under the hash of what draws them, where all
+    processes of a machine map the same memory.
+    """
+    drawn_by = f"{file_digest(Path(__file__))} numpy {np.__version__} pillow {PIL.__version__}"
+    folder = cache_folder() / f"textures-{hashlib.sha256(drawn_by.encode()).hexdigest()[:16]}-{count}"
+    return cached_arrays(folder, ("pixels",), lambda: {"pixels": np.stack([draw_texture(np.random.default_rng(seed)) for seed in range(count)])})["pixels"]
 
 
 def draw_texture(rng: np.random.Generator) -> UInt8[Array, "height width 3"]:
@@ -190,6 +206,7 @@ def _light(rng: np.random.Generator) -> Float[Array, "height width"]:
     return np.exp(rng.normal(0.0, 0.25) * x + rng.normal(-0.15, 0.25) * y + abs(rng.normal(0.0, 0.5)) * glow)
 
 
+@cache
 def _place() -> Float[Array, "2 height width"]:
     """x and y from -1 to 1."""
     return np.mgrid[-1 : 1 : TEXTURE_SIZE[1] * 1j, -1 : 1 : TEXTURE_SIZE[0] * 1j][::-1]

@@ -231,13 +231,21 @@ def _drawn(fields: Float32[Array, "fields size size"], rng: np.random.Generator)
     return np.roll(fields[which], (down, right), (0, 1))
 
 
-def _mix(ground: Array, second: Array, share: Float[Array, "rows columns"]) -> Float32[Array, "#rows #columns 3"]:
+def _mix(ground: Array, second: Array, share: Float[Array, "rows columns"]) -> Float32[Array, "3 #rows #columns"]:
     """Colours between two, of one colour or a picture each."""
-    ground, second = np.asarray(ground, np.float32), np.asarray(second, np.float32)
-    return ground + share.astype(np.float32)[..., None] * (second - ground)
+    ground, second = _planes(ground), _planes(second)
+    return ground + share.astype(np.float32) * (second - ground)
+
+
+def _planes(colour: Array) -> Float32[Array, "3 #rows #columns"]:
+    """One colour, or a picture, with its channels first: all steps go along memory."""
+    return np.asarray(colour, np.float32).reshape(3, *(np.shape(colour)[1:] or (1, 1)))
 
 
 def _material(albedo: Array, shade: Array, roughness: Array, bump_m: Array, reflectance: float) -> Material:
     """Colours (sRGB, 0..255) times shade, made into what a renderer takes. Nothing is blacker or whiter than paint is, and black shows its dust."""
-    pixels = np.clip(np.asarray(albedo, np.float32), 18, 225) * shade.astype(np.float32)[..., None] + np.float32(DUST) * (shade.astype(np.float32)[..., None] - 1)
-    return Material(np.clip(pixels, 4, 252).astype(np.uint8), np.clip(roughness, 0, 255).astype(np.uint8), bump_m.astype(np.float32), float(reflectance))
+    shade = shade.astype(np.float32)
+    pixels, levels = np.clip(_planes(albedo), 18, 225) * shade + np.float32(DUST) * (shade - 1), np.empty((*shade.shape, 3), np.uint8)
+    for channel, plane in enumerate(np.clip(pixels, 4, 252)):
+        levels[..., channel] = plane
+    return Material(levels, np.clip(roughness, 0, 255).astype(np.uint8), bump_m.astype(np.float32), float(reflectance))

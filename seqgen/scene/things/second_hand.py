@@ -18,7 +18,7 @@ MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
 def carried_in_mirror(occluder: Occluder, surface: Surface) -> Surface:
-    """The right hand on its way, as the mirror shows it: beside or before the first hand, as deep as it may be without touching it."""
+    """The right hand on its way, as the mirror shows it: beside or before the first hand, as deep as it may be without touching it. `surface` may be of one frame for all."""
     rotations, middles = MIRROR[:, None] * occluder.rotations * MIRROR, occluder.middles_m * MIRROR
     vertices = carried(surface.vertices_m, rotations, middles)
     room = room_behind(vertices[:, ::EVERY], carried_forearm(rotations, middles), occluder.passed_m * MIRROR)

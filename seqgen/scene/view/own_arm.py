@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from seqgen.geometry import matrix_from_axis_angle
+from seqgen.geometry import cross, matrix_from_axis_angle
 
 Array = np.ndarray
 STATURE_M = (1.5, 1.9)
@@ -50,7 +50,7 @@ def draw_own_arm(look: Float[Array, "3 3"], rng: np.random.Generator) -> OwnArm:
     while True:
         aside = np.tan(np.radians(rng.normal(0, ASIDE_DEG, 2)))
         wrist = rng.uniform(*REACH_M) * look.T @ np.array([*aside, 1.0]) / np.sqrt(1 + aside @ aside)
-        if nearest < np.linalg.norm(wrist - shoulder) < EXTENDED * (upper + fore):
+        if nearest < _length(wrist - shoulder) < EXTENDED * (upper + fore):
             break
     lift = np.radians(rng.normal(*ELBOW_DEG))
     return OwnArm(shoulder, _elbow(shoulder, wrist, upper, fore, lift), wrist)
@@ -76,7 +76,7 @@ def hand_rotation(arm: OwnArm, angles: Float[Array, "3"]) -> Float[Array, "3 3"]
     along = _unit(arm.wrist - arm.elbow)
     towards_upper_arm = arm.shoulder - arm.elbow
     thumb = _unit(towards_upper_arm - (towards_upper_arm @ along) * along)
-    straight = np.stack([-thumb, along, np.cross(-thumb, along)], 1)
+    straight = np.array([-thumb, along, cross(-thumb, along)]).T
     turns = np.array([[0, -pronation, 0], [extension, 0, 0], [0, 0, -deviation]])
     forearm_turn, bend, aside = matrix_from_axis_angle(turns)
     return straight @ forearm_turn @ bend @ aside
@@ -85,15 +85,19 @@ def hand_rotation(arm: OwnArm, angles: Float[Array, "3"]) -> Float[Array, "3 3"]
 def _elbow(shoulder: Array, wrist: Array, upper: float, fore: float, lift: float) -> Float[Array, "3"]:
     """Where the two lengths meet, on the circle about the line from shoulder to wrist: hanging, or lifted outwards by `lift`."""
     line = wrist - shoulder
-    distance = np.linalg.norm(line)
+    distance = _length(line)
     axis = line / distance
     along = (upper**2 - fore**2 + distance**2) / (2 * distance)
     down = np.array([0.0, 1.0, 0.0])
     hanging = _unit(down - (down @ axis) * axis)
-    outwards = np.cross(hanging, axis)
+    outwards = cross(hanging, axis)
     radius = np.sqrt(upper**2 - along**2)
     return shoulder + along * axis + radius * (np.cos(lift) * hanging + np.sin(lift) * outwards)
 
 
 def _unit(vector: Array) -> Array:
-    return vector / np.linalg.norm(vector)
+    return vector / _length(vector)
+
+
+def _length(vector: Array) -> np.floating:
+    return np.sqrt(vector @ vector)

@@ -119,9 +119,8 @@ def _own_hand(look: Float[Array, "3 3"], speed: float, way: Array, rng: np.rando
     hidden = True
     while hidden:
         arm, start = draw_own_arm(look, rng), draw_joint_angles(rng)
-        forearm = look @ arm.forearm
-        hidden = hidden_by_forearm(look @ hand_rotation(arm, start)) or -forearm[2] > np.cos(FOREARM_ITSELF_RAD)
-    first = hand_rotation(arm, start)
+        first, forearm = hand_rotation(arm, start), look @ arm.forearm
+        hidden = hidden_by_forearm(look @ first) or -forearm[2] > np.cos(FOREARM_ITSELF_RAD)
     for _ in range(TURN_TRIES):
         end = turn_joints(start, speed * rng.standard_normal(3) / np.sqrt(3))
         turned = look @ slerp(first, hand_rotation(arm, end), way)
@@ -134,12 +133,15 @@ def _draw_look(viewpoint: Viewpoint, rng: np.random.Generator) -> Float[Array, "
     """Camera from level: the tilt down and the lean of a head or a tripod."""
     mean, spread = TILT_DEG[viewpoint]
     tilt, roll = np.radians(rng.normal(mean, spread)), np.radians(rng.normal(0, ROLL_DEG))
-    return matrix_from_axis_angle(np.array([0, 0, roll])) @ matrix_from_axis_angle(np.array([tilt, 0, 0]))
+    tilted, leaning = matrix_from_axis_angle(np.array([[tilt, 0, 0], [0, 0, roll]]))
+    return leaning @ tilted
 
 
 def _draw_camera_motion(look: Float[Array, "3 3"], way: Array, rng: np.random.Generator) -> Float[Array, "frames 4 4"]:
     """A nearly still camera with a drawn heading and a sway of a few degrees and centimetres."""
-    start = look @ matrix_from_axis_angle(np.array([0, rng.uniform(-np.pi, np.pi), 0]))
-    rotation = slerp(start, matrix_from_axis_angle(np.radians(rng.normal(0, SWAY_DEG, 3))) @ start, way)
+    heading, sway = rng.uniform(-np.pi, np.pi), np.radians(rng.normal(0, SWAY_DEG, 3))
+    headed, swayed = matrix_from_axis_angle(np.array([[0, heading, 0], sway]))
+    start = look @ headed
+    rotation = slerp(start, swayed @ start, way)
     position = rng.normal(0, SWAY_M, 3) * way[:, None]
     return rigid_matrix(rotation, -np.einsum("tij,tj->ti", rotation, position))
