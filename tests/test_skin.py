@@ -1,6 +1,6 @@
 """Skin: tones that are measured back, texels where the mesh has them, anatomy on its right side, an arm without a seam, and users' own skins."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,9 +13,11 @@ from seqgen.errors import UserError
 from seqgen.hand import load_hand
 from seqgen.hand.anatomy import joint_axes
 from seqgen.hand.model import rest_joints_m
+from seqgen.scene.skin import kept_map as kept_map_module
 from seqgen.scene.skin.amounts import draw_amounts
 from seqgen.scene.skin.fields import mottling, spots
 from seqgen.scene.skin.folder import SkinRef, list_skins, own_skin, read_picture, read_template
+from seqgen.scene.skin.kept_map import kept_skin_map
 from seqgen.scene.skin.paint import paint_skin
 from seqgen.scene.skin.record import SkinConfig
 from seqgen.scene.skin.sites import anatomy_of, arm_sites, hand_sites
@@ -612,6 +614,25 @@ def test_painting_leaves_the_map_as_it_was():
     assert before[2] == torch.initial_seed()
     np.testing.assert_array_equal(MAP.hand.fixed, before[0])
     np.testing.assert_array_equal(MAP.hand.drawn, before[1])
+
+
+def test_a_kept_map_is_the_made_one_and_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQGEN_CACHE", str(tmp_path))
+    first = kept_skin_map(HAND, 256)
+    monkeypatch.setattr(kept_map_module, "skin_map", None)  # another process has no need of it
+    again = kept_skin_map(HAND, 256)
+    for kept in (first, again):
+        np.testing.assert_equal(asdict(kept), asdict(MAP))
+        skins = [paint_skin(where, SkinConfig(), 20.0, np.random.default_rng(9)) for where in (kept, MAP)]
+        for name in ("albedo", "roughness", "bump_m"):
+            for part in ("hand", "arm"):
+                np.testing.assert_array_equal(*(getattr(getattr(skin, part), name) for skin in skins))
+    assert [type(again.vertices), type(again.true_size)] == [int, float] and not again.hand.fixed.flags.writeable
+    monkeypatch.undo()
+    monkeypatch.setenv("SEQGEN_CACHE", str(tmp_path))
+    for hand, size in ((HAND, 64), (BARE, 64)):
+        np.testing.assert_equal(asdict(kept_skin_map(hand, size)), asdict(skin_map(hand, size)))
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_rest_joints_and_sites_share_their_frame():

@@ -14,9 +14,10 @@ from seqgen.pipeline.streams import stream
 from seqgen.scene.arm.arm import ArmTemplate, arm_surface, arm_template, draw_arm
 from seqgen.scene.arm.wrist import dome_surface
 from seqgen.scene.scene import Light, Scene, Surface, join_surfaces
+from seqgen.scene.skin.kept_map import kept_skin_map
 from seqgen.scene.skin.paint import paint_skin
 from seqgen.scene.skin.record import Skin
-from seqgen.scene.skin.skin_map import SkinMap, skin_map
+from seqgen.scene.skin.skin_map import SkinMap
 from seqgen.scene.skin.tone import ita_from_uniform
 from seqgen.scene.surface import SurfaceTemplate, surface_template
 from seqgen.scene.surroundings.background import draw_background
@@ -57,7 +58,7 @@ class Stage:
 
 def open_props(assets: Assets, mover: Mover, config: GenerateConfig) -> Props:
     """Templates and maps, in this process."""
-    where = skin_map(assets.hand, config.skin.texture)
+    where = kept_skin_map(assets.hand, config.skin.texture)
     return Props(assets, mover, surface_template(assets.hand, where.corner_uv), arm_template(assets.hand) if len(assets.hand.wrist_loop) else None, where)
 
 

@@ -5,6 +5,7 @@ the same patterns, so one set of numbers paints both.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
@@ -51,9 +52,10 @@ class PatternSet:
 
 @dataclass(frozen=True)
 class SkinMap:
-    """All that painting needs.
+    """All that painting needs, as arrays and numbers alone, so that it can be kept (`kept_map.py`).
 
-    `back_fixed`, `back_drawn`: means over the back of the hand, nails left out. `mole_sites`: texels where hair grows, and moles may.
+    `points_m`: the sites, for a hand with a 95 mm palm. `back_fixed`, `back_drawn`: means over the back of the hand, nails left out. `mole_sites`: texels
+    where hair grows, and moles may.
     `rim_uv`: where on the hand's texture each column of the arm's meets it, and with `rim_texels` and `rim_weights` what bilinear lookup finds there.
     A model without a loop at the wrist has no `rim_uv`.
     """
@@ -66,12 +68,17 @@ class SkinMap:
     back_drawn: Float32[Array, "variants drawn"]
     vertices: int
     true_size: float  # metres of this hand to one of a hand with a 95 mm palm
-    tree: cKDTree
+    points_m: Float[Array, "sites 3"]
     mole_sites: Int64[Array, "places"]
     wrist_loop: Int32[Array, "loop"]
     rim_uv: Float[Array, "columns 2"]
     rim_texels: Int64[Array, "columns 4"]
     rim_weights: Float32[Array, "columns 4"]
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of the sites."""
+        return cKDTree(self.points_m)
 
 
 def skin_map(model: HandModel, size: int = 256) -> SkinMap:
@@ -91,7 +98,7 @@ def skin_map(model: HandModel, size: int = 256) -> SkinMap:
     back = patterns.mean(hand.first & (hand.outward > 0.5) & (bare == 1.0))
     for_moles = np.flatnonzero(hand.first & (on_hand["back"] * bare > 0.5))
     rim = _rim(uv, model.faces, loop, texels)
-    return SkinMap(uv, texels, patterns, on_arm, *back, len(model.template_m), anatomy.true_size, hand.tree, for_moles, loop, *rim)
+    return SkinMap(uv, texels, patterns, on_arm, *back, len(model.template_m), anatomy.true_size, hand.points_m, for_moles, loop, *rim)
 
 
 def _fixed_everywhere(sites: Sites, rng: np.random.Generator) -> Patterns:
