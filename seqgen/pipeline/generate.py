@@ -137,7 +137,7 @@ def set_scenes(clips: Sequence[Posed], sources: Sources, config: GenerateConfig)
     """scene: all that is around the hand. The cameras of a rig see one stage, each before a background of its own."""
 
     def set_all(leads: Sequence[Posed]) -> list[scenery.Stage]:
-        return [scenery.set_stage(clip.lead, clip.split, clip.first.hand, clip.first.camera, clip.first.view, sources.props, config) for clip in leads]
+        return scenery.set_stages(leads, sources.props, config)
 
     def seen(clip: Posed, stage: scenery.Stage) -> scenery.Stage:
         if clip.view_from_first is None:

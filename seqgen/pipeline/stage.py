@@ -1,5 +1,6 @@
 """Everything before and behind the hand of a clip: skin, arm, things in the way, light, background. From posed hand to `Scene`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,12 +9,12 @@ from jaxtyping import Float
 from seqgen.camera import Camera
 from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.labels import HandMotion
 from seqgen.pipeline.motion import Mover, draw_still, moved_hand, pose_hand
+from seqgen.pipeline.shot import Posed
 from seqgen.pipeline.streams import stream
 from seqgen.scene.arm.arm import ArmTemplate, arm_surface, arm_template, draw_arm
 from seqgen.scene.arm.wrist import dome_surface
-from seqgen.scene.scene import Light, Scene, Surface, join_surfaces
+from seqgen.scene.scene import Background, Light, Scene, Surface, join_surfaces
 from seqgen.scene.skin.kept_map import kept_skin_map
 from seqgen.scene.skin.paint import paint_skin
 from seqgen.scene.skin.record import Skin
@@ -27,7 +28,7 @@ from seqgen.scene.surroundings.photos import PhotoRef
 from seqgen.scene.things.occluder import Occluder, draw_occluder, occluder_surface
 from seqgen.scene.things.pattern import draw_pattern
 from seqgen.scene.things.second_hand import carried_in_mirror, out_of_mirror
-from seqgen.scene.view.view import View, Viewpoint
+from seqgen.scene.view.view import Viewpoint
 from seqgen.splits import SplitName
 
 Array = np.ndarray
@@ -62,30 +63,64 @@ def open_props(assets: Assets, mover: Mover, config: GenerateConfig) -> Props:
     return Props(assets, mover, surface_template(assets.hand, where.corner_uv), arm_template(assets.hand) if len(assets.hand.wrist_loop) else None, where)
 
 
-def set_stage(lead: int, split: SplitName, hand: HandMotion, camera: Camera, view: View, props: Props, config: GenerateConfig) -> Stage:
-    """The scene of sequence `lead` in the camera frame of its first camera."""
-    timing = {"frames": config.clip.frames, "fps": config.clip.stored_fps}
-    skin_rng = stream(config.seed, lead, "skin")
-    ita_deg = ita_from_uniform(config.split.banded(skin_rng.random(), split))
-    skin = paint_skin(props.skin, config.skin, ita_deg, skin_rng, props.assets.skins[split])
-    surface = props.hand.surface(hand.vertices_m, skin.hand, skin.colours)
-    background, photo = draw_background(props.assets.photos[split], config.background, size=config.clip.size, **timing, rng=stream(config.seed, lead, "background"))
-    light = draw_light(config.light, background, **timing, rng=stream(config.seed, lead, "light"))
-    arm, arm_kind = _arm(stream(config.seed, lead, "arm"), surface, camera, view.viewpoint, view.forearm_in_hand, skin, props, config)
-    occluder, in_the_way = _occluder(lead, split, hand, skin, camera, props, config)
-    shutter = float(stream(config.seed, lead, "shutter").uniform(*config.render.shutter))
-    scene = Scene(camera, join_surfaces([surface, *arm, *in_the_way]), light, background, config.render.samples, shutter, len(surface.faces))
+def set_stages(clips: Sequence[Posed], props: Props, config: GenerateConfig) -> list[Stage]:
+    """The scenes of several motions, in the camera frames of their first cameras.
+
+    One part for all clips after the other: what a part works with then stays in the processor's caches.
+    """
+    skins = [_skin(clip, props, config) for clip in clips]
+    hands = [props.hand.surface(clip.first.hand.vertices_m, skin.hand, skin.colours) for clip, skin in zip(clips, skins, strict=True)]
+    backgrounds = [_background(clip.lead, clip.split, props, config) for clip in clips]
+    lights = [_light(clip, background, config) for clip, (background, _) in zip(clips, backgrounds, strict=True)]
+    arms = [_own_arm(clip, hand, skin, props, config) for clip, hand, skin in zip(clips, hands, skins, strict=True)]
+    things = [_occluder(clip, skin, props, config) for clip, skin in zip(clips, skins, strict=True)]
+    return [_stage(*parts, config) for parts in zip(clips, skins, hands, backgrounds, lights, arms, things, strict=True)]
+
+
+def _stage(
+    clip: Posed,
+    skin: Skin,
+    hand: Surface,
+    behind: tuple[Background, PhotoRef],
+    light: Light,
+    arm: tuple[list[Surface], str],
+    thing: tuple[Occluder | None, list[Surface]],
+    config: GenerateConfig,
+) -> Stage:
+    (background, photo), (arms, arm_kind), (occluder, in_the_way) = behind, arm, thing
+    shutter = float(stream(config.seed, clip.lead, "shutter").uniform(*config.render.shutter))
+    scene = Scene(clip.first.camera, join_surfaces([hand, *arms, *in_the_way]), light, background, config.render.samples, shutter, len(hand.faces))
     return Stage(scene, float(skin.ita_deg), skin.name, arm_kind, occluder, photo)
 
 
 def seen_from(stage: Stage, view_from_first: Float[Array, "4 4"], camera: Camera, index: int, split: SplitName, props: Props, config: GenerateConfig) -> Stage:
     """The stage in the frame of another camera, before the background that sequence `index` draws."""
     turn, shift = view_from_first[:3, :3].astype(np.float32), view_from_first[:3, 3].astype(np.float32)
-    scene, timing = stage.scene, {"frames": config.clip.frames, "fps": config.clip.stored_fps}
+    scene = stage.scene
     surface = replace(scene.surface, vertices_m=scene.surface.vertices_m @ turn.T + shift, normals=scene.surface.normals @ turn.T)
     light = Light(rotate_harmonics(scene.light.ambient, turn).astype(np.float32), scene.light.directions @ turn.T, scene.light.colours, scene.light.shadows)
-    background, photo = draw_background(props.assets.photos[split], config.background, size=config.clip.size, **timing, rng=stream(config.seed, index, "background"))
+    background, photo = _background(index, split, props, config)
     return replace(stage, scene=replace(scene, camera=camera, surface=surface, light=light, background=background), photo=photo)
+
+
+def _skin(clip: Posed, props: Props, config: GenerateConfig) -> Skin:
+    rng = stream(config.seed, clip.lead, "skin")
+    ita_deg = ita_from_uniform(config.split.banded(rng.random(), clip.split))
+    return paint_skin(props.skin, config.skin, ita_deg, rng, props.assets.skins[clip.split])
+
+
+def _background(index: int, split: SplitName, props: Props, config: GenerateConfig) -> tuple[Background, PhotoRef]:
+    clip, rng = config.clip, stream(config.seed, index, "background")
+    return draw_background(props.assets.photos[split], config.background, size=clip.size, frames=clip.frames, fps=clip.stored_fps, rng=rng)
+
+
+def _light(clip: Posed, background: Background, config: GenerateConfig) -> Light:
+    return draw_light(config.light, background, frames=config.clip.frames, fps=config.clip.stored_fps, rng=stream(config.seed, clip.lead, "light"))
+
+
+def _own_arm(clip: Posed, hand: Surface, skin: Skin, props: Props, config: GenerateConfig) -> tuple[list[Surface], str]:
+    view = clip.first.view
+    return _arm(stream(config.seed, clip.lead, "arm"), hand, clip.first.camera, view.viewpoint, view.forearm_in_hand, skin, props, config)
 
 
 def _arm(
@@ -101,9 +136,9 @@ def _arm(
     return [arm_surface(props.arm, arm, hand.vertices_m, hand.normals, camera, skin.arm, cloth)], "sleeve" if arm.sleeve else "bare"
 
 
-def _occluder(lead: int, split: SplitName, hand: HandMotion, skin: Skin, camera: Camera, props: Props, config: GenerateConfig) -> tuple[Occluder | None, list[Surface]]:
+def _occluder(clip: Posed, skin: Skin, props: Props, config: GenerateConfig) -> tuple[Occluder | None, list[Surface]]:
     """What is in the way, if anything."""
-    rng = stream(config.seed, lead, "occluder")
+    rng, hand, camera = stream(config.seed, clip.lead, "occluder"), clip.first.hand, clip.first.camera
     occluder = draw_occluder(
         config.occluder, joints_m=hand.joints_m.astype(float), camera=camera, fps=config.clip.stored_fps, meshes=props.assets.meshes, rng=rng
     )
@@ -111,7 +146,7 @@ def _occluder(lead: int, split: SplitName, hand: HandMotion, skin: Skin, camera:
         return None, []
     if occluder.kind != "hand":
         return occluder, [occluder_surface(occluder)]
-    return occluder, [_second_hand(occluder, split, hand.betas, skin, camera, rng, props, config)]
+    return occluder, [_second_hand(occluder, clip.split, hand.betas, skin, camera, rng, props, config)]
 
 
 def _second_hand(occluder: Occluder, split: SplitName, betas: Array, skin: Skin, camera: Camera, rng: np.random.Generator, props: Props, config: GenerateConfig) -> Surface:

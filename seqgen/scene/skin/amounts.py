@@ -101,4 +101,4 @@ def _pallor(ita_deg: float) -> float:
 
 def _lightness(ita_deg: float) -> float:
     """0 for the darkest skin, 1 for the lightest."""
-    return float(np.clip((ita_deg + 45.0) / 107.0, 0.0, 1.0))
+    return float(min(max((ita_deg + 45.0) / 107.0, 0.0), 1.0))
