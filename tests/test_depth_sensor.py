@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import warp as wp
 
 from seqgen.camera import Camera
 from seqgen.errors import UserError
@@ -64,6 +65,13 @@ def test_a_plane_is_read_without_bias_and_with_the_published_noise(kind, z):
     sigma = axial_noise_m(DEVICES[kind], FOCAL) @ np.array([1, z, z**2])
     assert error.mean() == pytest.approx(0, abs=sigma / 20)
     assert error.std() == pytest.approx(sigma, rel=0.04)
+
+
+@pytest.mark.parametrize("kind", ["sr300", "kinect_v2"])
+def test_depth_on_the_device_is_measured_where_it_is(kind):
+    clean = np.repeat(square(0.6, 0.9)[None], 3, 0).astype(np.float32)
+    there = shared_sensor().measure(wp.array(clean, dtype=wp.float32, device="cpu"), camera(3), kind, seed=3, sequence=4)
+    np.testing.assert_array_equal(there, shared_sensor().measure(clean, camera(3), kind, seed=3, sequence=4))
 
 
 def test_published_figures():

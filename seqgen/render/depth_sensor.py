@@ -79,8 +79,10 @@ class DepthSensor:
         self._space = Workspace(device)
         self._tables = [self._space.give(table, np.float32, wp.float32) for table in (normal_quantiles(), grazing_growth())]
 
-    def measure(self, depth_m: Float32[Array, "frames height width"], camera: Camera, kind: DepthKind, *, seed: int, sequence: int) -> UInt16[Array, "frames height width"]:
-        """Readings in 0.1 mm, 0 for none, of clean depth (0 for nothing).
+    def measure(
+        self, depth_m: Float32[Array, "frames height width"] | wp.array, camera: Camera, kind: DepthKind, *, seed: int, sequence: int
+    ) -> UInt16[Array, "frames height width"]:
+        """Readings in 0.1 mm, 0 for none, of clean depth (0 for nothing), which may lie on this device already.
 
         Where there is nothing there is no reading, but for pixels at an edge: within the lateral noise of it, and those that fly (time of flight).
         """
@@ -94,11 +96,12 @@ class DepthSensor:
         self._space.launch_rows(kernel, depth_m.shape, view, told, readings)
         return readings.numpy()
 
-    def _view(self, depth_m: Float32[Array, "frames height width"], camera: Camera, baseline_m: float) -> StructInstance:
+    def _view(self, depth_m: Float32[Array, "frames height width"] | wp.array, camera: Camera, baseline_m: float) -> StructInstance:
         """Clean depth, what the projector reaches of it, and the box of every frame that holds all there is."""
         view = depth_sensor_kernels.View()
-        view.depths, view.intrinsics = self._space.give(depth_m, np.float32, wp.float32), self._space.give(camera.intrinsics, np.float32, wp.mat33)
-        view.lit, view.boxes = self._space.buffer("lit", depth_m.shape, wp.uint8), self._space.buffer("boxes", (len(depth_m), 4), wp.int32)
+        view.depths = depth_m if isinstance(depth_m, wp.array) else self._space.give(depth_m, np.float32, wp.float32)
+        view.intrinsics = self._space.give(camera.intrinsics, np.float32, wp.mat33)
+        view.lit, view.boxes = self._space.buffer("lit", depth_m.shape, wp.uint8), self._space.buffer("boxes", (depth_m.shape[0], 4), wp.int32)
         view.quantiles, view.grazing = self._tables
         view.boxes.fill_(np.iinfo(np.int32).max // 2)
         self._space.launch(triangulation_kernels.light_up, depth_m.shape[:2], view.depths, view.intrinsics, baseline_m, view.lit, view.boxes)

@@ -14,6 +14,7 @@ import warp as wp
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 BLOCK = 8
+LANES = 8  # blocks beside one another that are worked on together
 
 
 @no_type_check
@@ -86,7 +87,7 @@ def chroma_of(rgb: wp.array3d(dtype=wp.vec3ub), chroma: wp.array3d(dtype=wp.uint
 
 @no_type_check
 @wp.func_native("""
-    const int lanes = 8;  // blocks beside one another, to be worked on together
+    constexpr int lanes = 8;
     const int width = samples.shape[2];
     unsigned char* strip = samples.data + ((size_t)plane * samples.shape[1] + 8 * row) * width;
     int block[64 * lanes] = {0};
@@ -179,10 +180,10 @@ def through_strip(samples: wp.array3d(dtype=wp.uint8), steps: wp.array(dtype=wp.
 
 @no_type_check
 @wp.kernel
-def through_blocks(samples: wp.array3d(dtype=wp.uint8), steps: wp.array(dtype=wp.int32), columns: wp.int32):
-    """Transforms every block of 8 by 8, rounds its coefficients to `steps` (row by row), and transforms it back, in place."""
+def through_blocks(samples: wp.array3d(dtype=wp.uint8), steps: wp.array(dtype=wp.int32), blocks: wp.int32):
+    """Transforms every block of 8 by 8, rounds its coefficients to `steps` (row by row), and transforms it back, in place. Pieces are of some `blocks`."""
     plane, row, piece = wp.tid()
-    through_strip(samples, steps, plane, row, piece * columns, wp.min((piece + 1) * columns, samples.shape[2] / 8))
+    through_strip(samples, steps, plane, row, piece * blocks, wp.min((piece + 1) * blocks, samples.shape[2] // 8))
 
 
 @no_type_check

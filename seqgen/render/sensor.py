@@ -74,8 +74,8 @@ class Developer:
         self._space.launch_rows(jpeg_kernels.luma_of, luma.shape, rgb, luma)
         self._space.launch_rows(jpeg_kernels.chroma_of, (frames, *chroma.shape[1:]), rgb, chroma)
         for samples, steps in zip((luma, chroma), jpeg_steps(quality), strict=True):
-            blocks = (samples.shape[0], *(side // jpeg_kernels.BLOCK for side in samples.shape[1:]))
-            self._space.launch_rows(jpeg_kernels.through_blocks, blocks, samples, self._space.give(steps, np.int32, wp.int32))
+            pieces = (samples.shape[0], samples.shape[1] // jpeg_kernels.BLOCK, -(-samples.shape[2] // (jpeg_kernels.BLOCK * jpeg_kernels.LANES)))
+            self._space.launch(jpeg_kernels.through_blocks, pieces, samples, self._space.give(steps, np.int32, wp.int32), jpeg_kernels.LANES)
         self._space.launch_rows(jpeg_kernels.rgb_of, rgb.shape, luma, chroma, rgb)
 
     def _defocus(self, light: wp.array, sigma_px: float) -> wp.array:
