@@ -15,7 +15,7 @@ from math import sqrt
 import numpy as np
 import torch
 import warp as wp
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, UInt8, UInt32
 from PIL import Image
 from scipy.optimize import brentq
 from scipy.special import ive
@@ -39,8 +39,7 @@ class Developer:
 
     def __init__(self, device: str = "cpu"):
         self._space = Workspace(device)
-        starts, thresholds = level_tables()
-        self._levels = self._space.give(starts, np.int32, wp.int32), self._space.give(thresholds[starts], np.float32, wp.float32)
+        self._levels = self._space.give(packed_levels(), np.uint32, wp.uint32)
 
     def develop(
         self, radiance: Float32[Array, "frames height width 3"] | wp.array, sensor: Sensor, *, seed: int, sequence: int
@@ -49,7 +48,7 @@ class Developer:
         light = radiance if isinstance(radiance, wp.array) else self._space.give(radiance, np.float32, wp.vec3)
         rgb = self._space.new(light.shape, wp.vec3ub)
         if sensor.kind == "none":
-            self._space.launch_rows(sensor_kernels.encode, light.shape, light, *self._levels, rgb)
+            self._space.launch_rows(sensor_kernels.encode, light.shape, light, self._levels, rgb)
             return rgb.numpy()
         levels, lumas = self._expose(self._defocus(light, sensor.defocus_px), sensor, stream_key(seed, sequence, CONCERN))
         gain = amplitude_gain((light.shape[2], light.shape[1]), tilt=sensor.tilt, bend=sensor.bend, sharpening=sensor.sharpening)
@@ -60,11 +59,13 @@ class Developer:
 
     def _change(self, lumas: wp.array, gain: Float32[Array, "height width"]) -> wp.array:
         """What the gain on the amplitudes adds, where the lumas are."""
-        device = self._space.device
-        if device.is_cuda:
-            with torch.cuda.stream(wp.stream_to_torch(device)):  # after the kernels before, and before those after
-                return wp.from_torch(amplitude_change_by_products(wp.to_torch(lumas), torch.from_numpy(gain).to(wp.device_to_torch(device))))
+        if self._space.device.is_cuda:
+            with torch.cuda.stream(wp.stream_to_torch(self._space.device)):  # after the kernels before, and before those after
+                return self._change_by_products(lumas, gain)
         return self._space.give(amplitude_change(lumas.numpy(), gain), np.float32, wp.float32)
+
+    def _change_by_products(self, lumas: wp.array, gain: Float32[Array, "height width"]) -> wp.array:
+        return wp.from_torch(amplitude_change_by_products(wp.to_torch(lumas), torch.tensor(gain, device=wp.device_to_torch(self._space.device))))
 
     def _compress(self, rgb: wp.array, quality: int) -> None:
         """Makes of our own pictures what a JPEG with halved colour leaves of them, as cameras write it."""
@@ -157,6 +158,14 @@ def level_tables() -> tuple[UInt8[Array, "bins"], Float32[Array, "256"]]:
     thresholds = np.append(np.where(rounded < exact, np.nextafter(rounded, np.float32(2)), rounded), np.float32(np.inf))
     starts = np.searchsorted(thresholds, np.arange(sensor_kernels.BINS + 1, dtype=np.float32) / sensor_kernels.BINS, side="right")
     return starts.astype(np.uint8), thresholds
+
+
+def packed_levels() -> UInt32[Array, "bins"]:
+    """Of each bin of light what `encode` asks for, a word."""
+    starts, thresholds = level_tables()
+    within = thresholds[starts] < (np.arange(len(starts)) + 1) / sensor_kernels.BINS
+    fraction = np.where(within, thresholds[starts].view(np.uint32) & 0x7FFFFF, 0xFFFFFF)
+    return (starts.astype(np.uint32) << 24 | fraction).astype(np.uint32)
 
 
 @lru_cache(maxsize=128)

@@ -69,17 +69,17 @@ def blur(light: wp.array3d(dtype=wp.vec3), taps: wp.vec4, blurred: wp.array3d(dt
     unsigned char* out = (unsigned char*)rgb.data + 3 * row;
     #pragma clang loop vectorize(assume_safety)
     for (int i = 3 * first; i < 3 * last; ++i) {
-        float linear = in[i] > 0.0f ? in[i] : 0.0f;
-        linear = linear < 1.0f ? linear : 1.0f;
-        const int bin = (int)(linear * bins);
-        out[i] = (unsigned char)(starts.data[bin] + (linear >= thresholds.data[bin] ? 1 : 0));
+        union { float number; unsigned int bits; } linear;
+        linear.number = in[i] > 0.5f / bins ? in[i] : 0.5f / bins;  // darker light is as black; so a bin's numbers have one exponent
+        linear.number = linear.number < 1.0f ? linear.number : 1.0f;
+        const unsigned int level = levels.data[(int)(linear.number * bins)];
+        out[i] = (unsigned char)((level >> 24) + ((linear.bits & 0x7FFFFFu) >= (level & 0xFFFFFFu) ? 1u : 0u));
     }
 """)
 def encode_piece(
     light: wp.array3d(dtype=wp.vec3),
     bins: wp.float32,
-    starts: wp.array(dtype=wp.int32),
-    thresholds: wp.array(dtype=wp.float32),
+    levels: wp.array(dtype=wp.uint32),
     rgb: wp.array3d(dtype=wp.vec3ub),
     frame: wp.int32,
     y: wp.int32,
@@ -91,17 +91,11 @@ def encode_piece(
 
 @no_type_check
 @wp.kernel
-def encode(
-    light: wp.array3d(dtype=wp.vec3),
-    starts: wp.array(dtype=wp.int32),
-    thresholds: wp.array(dtype=wp.float32),
-    rgb: wp.array3d(dtype=wp.vec3ub),
-    columns: wp.int32,
-):
-    """A sensor without properties: the nearest sRGB level, exactly. Of each bin of light the level where it starts, and the light at which the next level
-    begins; no bin holds more than one such threshold."""
+def encode(light: wp.array3d(dtype=wp.vec3), levels: wp.array(dtype=wp.uint32), rgb: wp.array3d(dtype=wp.vec3ub), columns: wp.int32):
+    """A sensor without properties: the nearest sRGB level, exactly. `levels`: of each bin of light the level where it starts, in the highest eight bits, and
+    the fraction bits of the light at which the next level begins, all 24 lower bits set where that is in no such bin; one lookup, for lookups are slow."""
     frame, y, piece = wp.tid()
-    encode_piece(light, _BINS, starts, thresholds, rgb, frame, y, piece * columns, wp.min((piece + 1) * columns, light.shape[2]))
+    encode_piece(light, _BINS, levels, rgb, frame, y, piece * columns, wp.min((piece + 1) * columns, light.shape[2]))
 
 
 @no_type_check
