@@ -15,7 +15,8 @@ STONES = {"errors", "files", "config", "componentwise", "geometry", "skeleton", 
 HOMES = {
     "ray": {"pipeline/cluster.py", "training/distributed.py"},
     "warp": {
-        *(f"render/{name}.py" for name in ("device", "warp_renderer", "raster_kernels", "triangle_kernels", "shade_kernels", "resolve_kernels")),
+        *(f"render/{name}.py" for name in ("device", "given", "warp_renderer", "raster_kernels", "triangle_kernels", "edge_kernels")),
+        *(f"render/{name}.py" for name in ("shade_kernels", "resolve_kernels", "frame_kernels")),
         *(f"render/{name}.py" for name in ("sensor", "sensor_kernels", "jpeg_kernels", "noise_kernels", "depth_sensor")),
         *(f"render/{name}.py" for name in ("depth_sensor_kernels", "triangulation_kernels", "time_of_flight_kernels")),
     },

@@ -42,7 +42,7 @@ PLACES = {
     "painting skin": ("seqgen.pipeline.stage.paint_skin", GENERATE),
     "drawing a background": ("seqgen.scene.surroundings.background.decode_photo", GENERATE),
     "drawing light": ("seqgen.pipeline.stage.draw_light", GENERATE),
-    "rasterising": ("seqgen.render.warp_renderer.WarpRenderer._rasterise_centres", GENERATE),
+    "rasterising": ("seqgen.render.warp_renderer.WarpRenderer._draw", GENERATE),
     "starting a kernel": ("seqgen.render.device.wp.launch", GENERATE),
     "the sensor": ("seqgen.render.sensor.noise_scale", GENERATE + " --sensor.kind drawn"),
     "labels": ("seqgen.pipeline.generate.make_labels", GENERATE),

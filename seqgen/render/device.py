@@ -22,6 +22,7 @@ class Workspace:
 
     def __init__(self, device: str):
         self.device = open_device(device)
+        self.fine = self.device.is_cuda  # work is cut into as many threads as there are pixels and faces, step by step; else whole frames, one after the other
         self._buffers: dict[str, wp.array] = {}
 
     def launch(self, kernel: wp.Kernel, shape: tuple[int, ...], *arguments: object) -> None:
@@ -37,18 +38,18 @@ class Workspace:
     def launch_rows(self, kernel: wp.Kernel, shape: tuple[int, int, int], *arguments: object) -> None:
         """Runs a kernel over (frames, height, width) by pieces of a row: a GPU wants many threads, a CPU long loops; the bits are the same."""
         frames, height, width = shape
-        columns = 1 if self.device.is_cuda else width
+        columns = 1 if self.fine else width
         self.launch(kernel, (frames, height, -(-width // columns)), *arguments, columns)
 
     def launch_pieces(self, kernel: wp.Kernel, shape: tuple[int, int, int], *arguments: object) -> None:
         """Runs a kernel over (frames, height, width) by pieces of a picture: single pixels on a GPU, whole pictures on a CPU; the bits are the same."""
         frames, height, width = shape
-        rows, columns = (1, 1) if self.device.is_cuda else (height, width)
+        rows, columns = (1, 1) if self.fine else (height, width)
         self.launch(kernel, (frames, -(-height // rows), -(-width // columns)), *arguments, rows, columns)
 
     def launch_list(self, kernel: wp.Kernel, shape: tuple[int, int], *arguments: object) -> None:
         """Runs a kernel over (frames, things) by pieces of the list of things: one on a GPU, all on a CPU; the bits are the same."""
-        piece = 1 if self.device.is_cuda else max(shape[1], 1)
+        piece = 1 if self.fine else max(shape[1], 1)
         self.launch(kernel, (shape[0], -(-shape[1] // piece)), *arguments, piece)
 
     def give(self, array: Array, dtype: Any, warp_dtype: Any) -> wp.array:

@@ -16,9 +16,9 @@ _FLAT_M = wp.constant(FLAT_M)
     typedef unsigned long long key_type;
     const key_type nothing = ~0ull;
     const int width = several.shape[2], height = several.shape[1], count = samples.shape[3];
-    const key_type* keys = (const key_type*)centres.data + (size_t)frame * height * width;
-    unsigned char* marks = (unsigned char*)several.data + (size_t)frame * height * width;
-    key_type* sample_keys = (key_type*)samples.data + (size_t)frame * height * width * count;
+    const key_type* keys = (const key_type*)centres.data + (size_t)slot * height * width;
+    unsigned char* marks = (unsigned char*)several.data + (size_t)slot * height * width;
+    key_type* sample_keys = (key_type*)samples.data + (size_t)slot * height * width * count;
     const int* box = boxes.data + 4 * frame;
     const int low_x = wp::max(box[0], 0), high_x = wp::min(-box[2], width - 1), low_y = wp::max(box[1], 0), high_y = wp::min(-box[3], height - 1);
 #if defined(__CUDA_ARCH__)
@@ -97,6 +97,7 @@ def mark_piece(
     everywhere: wp.bool,
     flat_m: wp.float32,
     frame: wp.int32,
+    slot: wp.int32,
     top: wp.int32,
     bottom: wp.int32,
     left: wp.int32,
@@ -125,4 +126,4 @@ def mark(
     frame, i, j = wp.tid()
     bottom = wp.min((i + 1) * rows, several.shape[1])
     right = wp.min((j + 1) * columns, several.shape[2])
-    mark_piece(boxes, centres, face_materials, perspective, everywhere, _FLAT_M, frame, i * rows, bottom, j * columns, right, several, samples)
+    mark_piece(boxes, centres, face_materials, perspective, everywhere, _FLAT_M, frame, frame, i * rows, bottom, j * columns, right, several, samples)

@@ -123,18 +123,19 @@ def project_to_light(vertices: wp.array2d(dtype=wp.vec3), light_from_camera: wp.
     const int height = keys.shape[1], width = keys.shape[2], begin = wp::max(left, wp::max(box[0], 0)), end = wp::min(right, wp::min(-box[2] + 1, width));
     for (int row = wp::max(top, wp::max(box[1], 0)); row < wp::min(bottom, wp::min(-box[3] + 1, height)); ++row)
         for (int column = begin; column < end; ++column)
-            keys.data[((size_t)frame * height + row) * width + column] = ~0ull;
+            keys.data[((size_t)slot * height + row) * width + column] = ~0ull;
 """)
 def clear_piece(
     boxes: wp.array2d(dtype=wp.int32),
     frame: wp.int32,
+    slot: wp.int32,
     top: wp.int32,
     bottom: wp.int32,
     left: wp.int32,
     right: wp.int32,
     keys: wp.array3d(dtype=wp.uint64),
 ):
-    """Empties the pixels that lie both in a piece and in the frame's box."""
+    """Empties the pixels that lie both in a piece and in the frame's box, of the picture in a slot."""
 
 
 @no_type_check
@@ -142,7 +143,7 @@ def clear_piece(
 def clear(boxes: wp.array2d(dtype=wp.int32), keys: wp.array3d(dtype=wp.uint64), rows: wp.int32, columns: wp.int32):
     """One thread a piece of a picture: empties the pixels in the frame's box, the only ones that are read."""
     frame, i, j = wp.tid()
-    clear_piece(boxes, frame, i * rows, (i + 1) * rows, j * columns, (j + 1) * columns, keys)
+    clear_piece(boxes, frame, frame, i * rows, (i + 1) * rows, j * columns, (j + 1) * columns, keys)
 
 
 @no_type_check

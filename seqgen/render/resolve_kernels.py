@@ -4,7 +4,7 @@ from typing import no_type_check
 
 import warp as wp
 
-from seqgen.render.raster_kernels import ScreenVertex, corner_shares, on_picture
+from seqgen.render.raster_kernels import Moments, ScreenVertex, corner_shares, on_picture
 from seqgen.render.shade_kernels import LIGHT, Light, Materials, Surface
 from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M
 from seqgen.render.edge_kernels import FLAT_M
@@ -116,6 +116,7 @@ def shares_in(surface: Surface, screen: wp.array3d(dtype=ScreenVertex), moment: 
 class Seen:
     """What the rasteriser found: keys of the pixels' centres, which pixels have samples of their own, their keys, and where and at which moment they are."""
 
+    moments: Moments
     boxes: wp.array2d(dtype=wp.int32)
     screen: wp.array3d(dtype=ScreenVertex)
     centres: wp.array3d(dtype=wp.uint64)
@@ -170,10 +171,10 @@ _RESOLVE = """
     const key_type nothing = ~0ull;
     const int samples = seen.samples.shape[3], width = depths.shape[2];
     const bool moving = seen.screen.shape[0] > 1;
-    const size_t start = (size_t)frame * depths.shape[1] * width;
-    const key_type* centres = (const key_type*)seen.centres.data + start;
-    const key_type* sample_keys = (const key_type*)seen.samples.data + start * samples;
-    const unsigned char* several = (const unsigned char*)seen.several.data + start;
+    const size_t start = (size_t)frame * depths.shape[1] * width, kept = (size_t)slot * depths.shape[1] * width;
+    const key_type* centres = (const key_type*)seen.centres.data + kept;
+    const key_type* sample_keys = (const key_type*)seen.samples.data + kept * samples;
+    const unsigned char* several = (const unsigned char*)seen.several.data + kept;
     float *depth_of = depths.data + start, *light_of = (float*)(radiance.data + start);
     unsigned char* part_of = (unsigned char*)parts.data + start;
     for (int row = top; row < bottom; ++row)
@@ -311,6 +312,7 @@ def resolve_piece(
     shadow_bias: wp.float32,
     shadow_offset: wp.float32,
     frame: wp.int32,
+    slot: wp.int32,
     top: wp.int32,
     bottom: wp.int32,
     left: wp.int32,
@@ -345,7 +347,7 @@ def resolve(
     for y in range(i * rows, bottom):
         background_row(background.photo, background.photo_from_pixel, decode, frame, y, j * columns, right, radiance)
     resolve_piece(
-        seen, surface, materials, light, _FLAT_M, _TERMINATOR, _BIAS, _OFFSET, frame, i * rows, bottom, j * columns, right, radiance, depths, parts
+        seen, surface, materials, light, _FLAT_M, _TERMINATOR, _BIAS, _OFFSET, frame, frame, i * rows, bottom, j * columns, right, radiance, depths, parts
     )
 
 

@@ -9,8 +9,7 @@ from typing import no_type_check
 
 import warp as wp
 
-from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M, SHADOW_TEXELS
-from seqgen.scene.scene import TERMINATOR
+from seqgen.render.raster_kernels import ScreenVertex
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
@@ -53,7 +52,8 @@ class Light:
     colours: wp.array2d(dtype=wp.vec3)
     shadows: wp.bool
     light_from_camera: wp.array(dtype=wp.mat44)
-    shadow_keys: wp.array3d(dtype=wp.uint64)
+    shadow_keys: wp.array3d(dtype=wp.uint32)
+    screen: wp.array3d(dtype=ScreenVertex)
 
 
 @no_type_check
@@ -178,12 +178,12 @@ LIGHT = """
     const float light_x = lights ? key_light[0] : 0.0f, light_y = lights ? key_light[1] : 0.0f, light_z = lights ? key_light[2] : 0.0f;
     const float* key_colour = (const float*)light.colours.data + 3 * (size_t)frame * lights;
     const float* map = (const float*)(light.light_from_camera.data + frame);
-    const unsigned int* depths_of_light = (const unsigned int*)(light.shadow_keys.data + (size_t)frame * side * side);
+    const unsigned int* depths_of_light = light.shadow_keys.data + (size_t)slot * side * side;
     const float last_texel = (float)((double)side - 2.001);
 
     // 1 where nothing lies before a depth at a texel of the shadow map, 0 where something does; the rank of an empty texel's key is no number
     auto texel_lit = [&](int x, int y, float depth) {
-        const unsigned int bits = depths_of_light[2 * (y * side + x) + 1];
+        const unsigned int bits = depths_of_light[y * side + x];
         return __builtin_bit_cast(float, bits & 0x80000000u ? bits & 0x7FFFFFFFu : ~bits) < depth ? 0.0f : 1.0f;
     };
 

@@ -114,7 +114,7 @@ _COVER = (
                 }
                 for (int row = rows.low; row <= rows.high; ++row) {
                     wrapping edge_a = (wrapping)twice_area(b, c, columns.low << 12, row << 12), edge_b = (wrapping)twice_area(c, a, columns.low << 12, row << 12);
-                    KEY* keys_of_row = (KEY*)keys.data + ((size_t)frame * height + row) * width;
+                    KEY* keys_of_row = (KEY*)keys.data + ((size_t)slot * height + row) * width;
                     for (int column = columns.low; column <= columns.high; column += lanes, edge_a += lanes * right_a, edge_b += lanes * right_b)
                         lower(keys_of_row + column, edge_a + across_a, edge_b + across_b, columns.high - column + 1);
                 }
@@ -148,12 +148,12 @@ _COVER_SAMPLES = (
                     }
                     known = true;
                     const wrapping centre_a = (wrapping)twice_area(b, c, column << 12, row << 12), centre_b = (wrapping)twice_area(c, a, column << 12, row << 12);
-                    KEY* keys_of_pixel = (KEY*)keys.data + (((size_t)frame * height + row) * width + column) * keys.shape[3] + from_sample;
+                    KEY* keys_of_pixel = (KEY*)keys.data + (((size_t)slot * height + row) * width + column) * keys.shape[3] + from_sample;
                     for (int i = 0; i < groups; ++i)
                         lower(keys_of_pixel + i * lanes, centre_a + beside_a[i], centre_b + beside_b[i], samples - i * lanes);
                 };
                 for (int row = rows.low; row <= rows.high; ++row) {
-                    const unsigned char* wanted = (const unsigned char*)several.data + ((size_t)frame * height + row) * width;
+                    const unsigned char* wanted = (const unsigned char*)several.data + ((size_t)slot * height + row) * width;
 #if defined(__CUDA_ARCH__)
                     for (int column = columns.low; column <= columns.high; ++column)
                         if (wanted[column])
@@ -193,11 +193,29 @@ def cover(
     perspective: wp.bool,
     reach: wp.int32,
     frame: wp.int32,
+    slot: wp.int32,
     first: wp.int32,
     last: wp.int32,
     keys: wp.array3d(dtype=wp.uint64),
 ):
     """Lowers the keys of the pixels whose centres the faces from `first` to before `last` cover. Edges count as covered."""
+
+
+@no_type_check
+@wp.func_native(_COVER.replace("ABOVE_FACE", "0").replace("BELOW_RANK", "0u").replace("KEY", "unsigned int"))
+def cover_map(
+    screen: wp.array3d(dtype=ScreenVertex),
+    moment: wp.int32,
+    faces: wp.array(dtype=wp.vec3i),
+    perspective: wp.bool,
+    reach: wp.int32,
+    frame: wp.int32,
+    slot: wp.int32,
+    first: wp.int32,
+    last: wp.int32,
+    keys: wp.array3d(dtype=wp.uint32),
+):
+    """The same where nobody asks which face it was: the upper halves of the keys."""
 
 
 @no_type_check
@@ -207,7 +225,15 @@ def rasterise(
 ):
     """One thread `piece` faces: the centre of every pixel keeps the least key that covers it."""
     frame, i = wp.tid()
-    cover(screen, 0, faces, perspective, 0, frame, i * piece, wp.min((i + 1) * piece, faces.shape[0]), keys)
+    cover(screen, 0, faces, perspective, 0, frame, frame, i * piece, wp.min((i + 1) * piece, faces.shape[0]), keys)
+
+
+@no_type_check
+@wp.kernel
+def rasterise_map(screen: wp.array3d(dtype=ScreenVertex), faces: wp.array(dtype=wp.vec3i), keys: wp.array3d(dtype=wp.uint32), piece: wp.int32):
+    """One thread `piece` faces: how far the nearest is from the light."""
+    frame, i = wp.tid()
+    cover_map(screen, 0, faces, False, 0, frame, frame, i * piece, wp.min((i + 1) * piece, faces.shape[0]), keys)
 
 
 @no_type_check
@@ -219,6 +245,7 @@ def cover_samples(
     perspective: wp.bool,
     reach: wp.int32,
     frame: wp.int32,
+    slot: wp.int32,
     first: wp.int32,
     last: wp.int32,
     offsets: wp.array(dtype=wp.vec2i),
@@ -247,4 +274,4 @@ def rasterise_samples(
     """One thread `piece` faces: samples `first` to `last` - 1 of the pixels that need several, at `offsets` (1/4096 px) from their centres."""
     frame, i = wp.tid()
     end = wp.min((i + 1) * piece, faces.shape[0])
-    cover_samples(screen, moment, faces, perspective, _REACH, frame, i * piece, end, offsets, first, last, several, keys)
+    cover_samples(screen, moment, faces, perspective, _REACH, frame, frame, i * piece, end, offsets, first, last, several, keys)
