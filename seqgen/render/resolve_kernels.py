@@ -53,7 +53,12 @@ def pack(photo: wp.array3d(dtype=wp.uint8), corner: wp.vec2i, words: wp.array2d(
 
 @no_type_check
 @wp.func_native("""
-    const int piece = 64, width = photo.shape[1], height = photo.shape[0], moments = maps.shape[0];
+#if defined(__CUDA_ARCH__)
+    const int piece = 1;
+#else
+    const int piece = 64;
+#endif
+    const int width = photo.shape[1], height = photo.shape[0], moments = maps.shape[0];
     const float steps = 16.0f / (moments > 1 ? moments - 1 : 1), last_u = width - 1, last_v = height - 1;
     float* out = (float*)radiance.data + 3 * (((size_t)frame * radiance.shape[1] + y) * radiance.shape[2]);
     for (int begin = first; begin < last; begin += piece) {

@@ -127,42 +127,54 @@ LIGHT = """
     const int lights = light.directions.shape[1], side = light.shadow_keys.shape[1];
     enum { LIT, COLOUR, PLACE, NORMAL, EDGE_1, EDGE_2, TEXEL, KINDS };
     float of_point[KINDS][room][4], side_by_side[KINDS][4][room];
-    float slope_u[room], slope_v[room], climb_1[room], climb_2[room], reflectance[room], arriving[room], shadow_x[room], shadow_y[room], shadow_depth[room];
-    int edge[room], penumbra[room];
+    float uv[6][room], s[room], t[room], bump[4][room], texels_across[room], texels_down[room], reflectance[room];
+    float slope_u[room], slope_v[room], climb_1[room], climb_2[room], arriving[room], shadow_x[room], shadow_y[room], shadow_depth[room];
+    int first_texel[room], corner_texel[4][room], edge[room], penumbra[room];
     auto &place = side_by_side[PLACE], &normal = side_by_side[NORMAL], &lit = side_by_side[LIT], &colour = side_by_side[COLOUR];
     auto &edge_1 = side_by_side[EDGE_1], &edge_2 = side_by_side[EDGE_2], &texel = side_by_side[TEXEL];
 
-    auto look = [&](int i) {
-        const int material = surface.face_materials.data[face[i]], width = materials.width.data[material], height = materials.height.data[material];
-        const float* texels = (const float*)(materials.texels.data + materials.first.data[material]);
-        const float* bump = materials.bump.data + materials.first.data[material];
-        const float* uv = (const float*)surface.corner_uv.data + 6 * (size_t)face[i];
-        const float shares[3] = {share[0][i], share[1][i], share[2][i]};
-        float u = uv[0] * shares[0] + uv[2] * shares[1] + uv[4] * shares[2], v = uv[1] * shares[0] + uv[3] * shares[1] + uv[5] * shares[2];
+    auto find_material = [&](int i) {
+        const int material = surface.face_materials.data[face[i]];
+        const float* corner_uv = (const float*)surface.corner_uv.data + 6 * (size_t)face[i];
+        for (int k = 0; k < 6; ++k)
+            uv[k][i] = corner_uv[k];
+        first_texel[i] = materials.first.data[material];
+        texels_across[i] = (float)materials.width.data[material];
+        texels_down[i] = (float)materials.height.data[material];
+        reflectance[i] = materials.reflectance.data[material];
+    };
+
+    // the four texels around a point, of a picture that repeats beyond its borders, and the shares of those to the right and below
+    auto find_texels = [&](int i) {
+        float u = uv[0][i] * share[0][i] + uv[2][i] * share[1][i] + uv[4][i] * share[2][i];
+        float v = uv[1][i] * share[0][i] + uv[3][i] * share[1][i] + uv[5][i] * share[2][i];
         u -= (float)(int)u;  // not floor: that is a call of the C library
         v -= (float)(int)v;
-        u = (u < 0.0f ? u + 1.0f : u) * (float)width - 0.5f;
-        v = (1.0f - (v < 0.0f ? v + 1.0f : v)) * (float)height - 0.5f;
-        int left = (int)(u + 1.0f) - 1, above = (int)(v + 1.0f) - 1;
-        const float s = width * height == 1 ? 0.0f : u - (float)left, t = width * height == 1 ? 0.0f : v - (float)above;
-        const int right = left + 1 < width ? left + 1 : 0, below = above + 1 < height ? above + 1 : 0;
-        left = left < 0 ? width - 1 : left;
-        above = above < 0 ? height - 1 : above;
-        const int a = above * width + left, b = above * width + right, c = below * width + left, d = below * width + right;
+        u = (u < 0.0f ? u + 1.0f : u) * texels_across[i] - 0.5f;
+        v = (1.0f - (v < 0.0f ? v + 1.0f : v)) * texels_down[i] - 0.5f;
+        const int columns = (int)texels_across[i], rows = (int)texels_down[i], left = (int)(u + 1.0f) - 1, above = (int)(v + 1.0f) - 1;
+        s[i] = columns * rows == 1 ? 0.0f : u - (float)left;
+        t[i] = columns * rows == 1 ? 0.0f : v - (float)above;
+        const int right = left + 1 < columns ? left + 1 : 0, below = above + 1 < rows ? above + 1 : 0;
+        const int upper = first_texel[i] + (above < 0 ? rows - 1 : above) * columns, lower = first_texel[i] + below * columns, side = left < 0 ? columns - 1 : left;
+        corner_texel[0][i] = upper + side;
+        corner_texel[1][i] = upper + right;
+        corner_texel[2][i] = lower + side;
+        corner_texel[3][i] = lower + right;
+    };
+
+    auto look = [&](int i) {
+        const float* texels[4];
         for (int k = 0; k < 4; ++k) {
-            const float upper = texels[4 * a + k] * (1.0f - s) + texels[4 * b + k] * s, lower = texels[4 * c + k] * (1.0f - s) + texels[4 * d + k] * s;
-            of_point[TEXEL][i][k] = upper * (1.0f - t) + lower * t;
+            texels[k] = (const float*)(materials.texels.data + corner_texel[k][i]);
+            bump[k][i] = materials.bump.data[corner_texel[k][i]];
         }
-        if (lights) {
-        slope_u[i] = ((bump[b] - bump[a]) * (1.0f - t) + (bump[d] - bump[c]) * t) * (float)width;
-        slope_v[i] = ((bump[a] - bump[c]) * (1.0f - s) + (bump[b] - bump[d]) * s) * (float)height;
-        climb_1[i] = slope_u[i] * (uv[2] - uv[0]) + slope_v[i] * (uv[3] - uv[1]);
-        climb_2[i] = slope_u[i] * (uv[4] - uv[0]) + slope_v[i] * (uv[5] - uv[1]);
-        reflectance[i] = materials.reflectance.data[material];
-        }
+        const float right = s[i], below = t[i], shares[3] = {share[0][i], share[1][i], share[2][i]};
         const int* corner = (const int*)surface.faces.data + 3 * (size_t)face[i];
         const float *first = points + 16 * (size_t)corner[0], *second = points + 16 * (size_t)corner[1], *third = points + 16 * (size_t)corner[2];
         for (int k = 0; k < 4; ++k) {
+            const float upper = texels[0][k] * (1.0f - right) + texels[1][k] * right, lower = texels[2][k] * (1.0f - right) + texels[3][k] * right;
+            of_point[TEXEL][i][k] = upper * (1.0f - below) + lower * below;
             of_point[COLOUR][i][k] = (first[12 + k] * shares[0] + second[12 + k] * shares[1] + third[12 + k] * shares[2]) * of_point[TEXEL][i][k];
             of_point[LIT][i][k] = of_point[COLOUR][i][k] * (first[8 + k] * shares[0] + second[8 + k] * shares[1] + third[8 + k] * shares[2]);
         }
@@ -172,6 +184,14 @@ LIGHT = """
             of_point[EDGE_1][i][k] = second[k] - first[k];
             of_point[EDGE_2][i][k] = third[k] - first[k];
         }
+    };
+
+    // the slope between the four heights, metres per unit of u and v, and how far it climbs along two sides of the face
+    auto climb = [&](int i) {
+        slope_u[i] = ((bump[1][i] - bump[0][i]) * (1.0f - t[i]) + (bump[3][i] - bump[2][i]) * t[i]) * texels_across[i];
+        slope_v[i] = ((bump[0][i] - bump[2][i]) * (1.0f - s[i]) + (bump[1][i] - bump[3][i]) * s[i]) * texels_down[i];
+        climb_1[i] = slope_u[i] * (uv[2][i] - uv[0][i]) + slope_v[i] * (uv[3][i] - uv[1][i]);
+        climb_2[i] = slope_u[i] * (uv[4][i] - uv[0][i]) + slope_v[i] * (uv[5][i] - uv[1][i]);
     };
 
     const float* key_light = (const float*)light.directions.data + 3 * (size_t)frame * lights;
@@ -254,6 +274,12 @@ LIGHT = """
     auto light_points = [&](int count) {
         #pragma clang loop vectorize(disable)
         for (int i = 0; i < count; ++i)
+            find_material(i);
+        #pragma clang loop vectorize(assume_safety)
+        for (int i = 0; i < count; ++i)
+            find_texels(i);
+        #pragma clang loop vectorize(disable)
+        for (int i = 0; i < count; ++i)
             look(i);
         for (int kind = 0; kind < (lights ? KINDS : COLOUR); ++kind)
             #pragma clang loop vectorize(disable)
@@ -264,8 +290,10 @@ LIGHT = """
         if (lights == 0)
             return;
         #pragma clang loop vectorize(assume_safety)
-        for (int i = 0; i < count; ++i)
+        for (int i = 0; i < count; ++i) {
+            climb(i);
             turn(i);
+        }
         if (light.shadows) {
             int blended = 0;
             #pragma clang loop vectorize(assume_safety)
