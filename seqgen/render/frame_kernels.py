@@ -7,7 +7,7 @@ import warp as wp
 
 from seqgen.render.edge_kernels import FLAT_M, mark_piece
 from seqgen.render.raster_kernels import SUBPIXELS, clear_piece
-from seqgen.render.resolve_kernels import Background, Seen, background_row, resolve_piece
+from seqgen.render.resolve_kernels import Background, Seen, fill_background, resolve_piece
 from seqgen.render.shade_kernels import Light, Materials, Surface
 from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M
 from seqgen.render.triangle_kernels import cover, cover_map, cover_samples
@@ -66,8 +66,9 @@ def draw_frame(
     if light.shadows:
         clear_map(slot, light.shadow_keys)
         cover_map(light.screen, 0, surface.faces, False, 0, frame, slot, 0, faces, light.shadow_keys)
-    for y in range(height):
-        background_row(background.photo, background.photo_from_pixel, decode, frame, y, 0, width, radiance)
+    fill_background(
+        background.photo, background.photo_from_pixel, decode, seen.boxes, seen.centres, seen.several, frame, slot, 0, height, 0, width, radiance
+    )
     resolve_piece(
         seen, surface, materials, light, _FLAT_M, _TERMINATOR, _BIAS, _OFFSET, frame, slot, 0, height, 0, width, radiance, depths, parts
     )
