@@ -3,6 +3,7 @@
 Knows nothing of pictures: `warp_renderer.py` draws them.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -107,15 +108,17 @@ def give_background(space: Workspace, scene: Scene) -> StructInstance:
         resolve_kernels.Background,
         photo=words,
         photo_from_pixel=space.give(maps, np.float32, wp.vec3),
-        next_from_pixel=space.give(next_from_pixel(scene.background), np.float32, wp.vec3),
     )
 
 
+@lru_cache(maxsize=8)
 def sample_offsets(samples: int) -> Int32[Array, "samples 2"]:
-    """Where the colour samples of a pixel lie, in 1/4096 px from its centre, row by row."""
+    """Where the colour samples of a pixel lie, in 1/4096 px from its centre, row by row. Read-only, kept for the next clip."""
     places = np.trunc(((np.arange(samples) + 0.5) / samples - 0.5) * SUBPIXELS)
     y, x = np.meshgrid(places, places, indexing="ij")
-    return np.stack([x, y], -1).reshape(-1, 2).astype(np.int32)
+    offsets = np.stack([x, y], -1).reshape(-1, 2).astype(np.int32)
+    offsets.flags.writeable = False
+    return offsets
 
 
 def photo_at_moments(scene: Scene) -> Float32[Array, "moments frames 2 3"]:

@@ -3,6 +3,8 @@
 Between frames everything moves on parabolas through a frame and its two neighbours (at the ends: through the nearest three).
 """
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float64, Int64
 
@@ -21,19 +23,29 @@ def moment_times(samples: int, shutter: float) -> Float64[Array, "moments"]:
     return np.concatenate([[0.0], shutter * ((order + 0.5) / len(order) - 0.5)])
 
 
+@lru_cache(maxsize=16)
 def neighbouring_frames(frames: int) -> Int64[Array, "frames 3"]:
-    """The three frames that every frame's parabola goes through; fewer frames than three stand in several times."""
+    """The three frames that every frame's parabola goes through; fewer frames than three stand in several times. Read-only, kept for the next clip."""
     middle = np.clip(np.arange(frames), 1, max(frames - 2, 1))
-    return np.clip(middle[:, None] + np.array([-1, 0, 1]), 0, frames - 1)
+    near = np.clip(middle[:, None] + np.array([-1, 0, 1]), 0, frames - 1)
+    near.flags.writeable = False
+    return near
 
 
 def moment_weights(scene: Scene) -> Float64[Array, "moments frames 3"]:
-    """Weights of `neighbouring_frames` at every moment (Lagrange); in a clip of two frames the line between them, in one of one frame that frame."""
-    frames = len(scene.camera.intrinsics)
-    times = moment_times(scene.samples, scene.shutter)[:, None]
-    if frames == 1:
-        return np.broadcast_to([0.0, 1.0, 0.0], (len(times), 1, 3)).copy()
+    """Weights of `neighbouring_frames` at every moment (Lagrange); in a clip of two frames the line between them, in one of one frame that frame. Read-only."""
+    return _weights(len(scene.camera.intrinsics), scene.samples, float(scene.shutter))
+
+
+@lru_cache(maxsize=16)
+def _weights(frames: int, samples: int, shutter: float) -> Float64[Array, "moments frames 3"]:
+    times = moment_times(samples, shutter)[:, None]
     at = np.arange(frames) - np.clip(np.arange(frames), 1, max(frames - 2, 1)) + times  # from the middle one of the three
-    if frames == 2:
-        return np.stack([-at, 1 + at, np.zeros_like(at)], -1)
-    return np.stack([at * (at - 1) / 2, 1 - at * at, at * (at + 1) / 2], -1)
+    if frames == 1:
+        weights = np.tile([0.0, 1.0, 0.0], (len(times), 1, 1))
+    elif frames == 2:
+        weights = np.stack([-at, 1 + at, np.zeros_like(at)], -1)
+    else:
+        weights = np.stack([at * (at - 1) / 2, 1 - at * at, at * (at + 1) / 2], -1)
+    weights.flags.writeable = False
+    return weights

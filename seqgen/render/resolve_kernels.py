@@ -24,11 +24,10 @@ _OFFSET = wp.constant(SHADOW_OFFSET_M)
 @no_type_check
 @wp.struct
 class Background:
-    """A photo's texels, red in the lowest byte; `photo_from_pixel` of every moment; `next_from_pixel` says where what a pixel shows is in the next frame."""
+    """A photo's texels, red in the lowest byte, and `photo_from_pixel` of every moment."""
 
     photo: wp.array2d(dtype=wp.uint32)
     photo_from_pixel: wp.array3d(dtype=wp.vec3)
-    next_from_pixel: wp.array2d(dtype=wp.vec3)
 
 
 @no_type_check
@@ -390,19 +389,19 @@ def resolve_motion(
     seen: Seen,
     intrinsics: wp.array(dtype=wp.mat33),
     surface: Surface,
-    background: Background,
+    next_from_pixel: wp.array2d(dtype=wp.vec3),
     flow: wp.array3d(dtype=wp.vec2),
     columns: wp.int32,
 ):
-    """Where what is seen at a pixel's centre goes until the next frame; in the last frame nowhere."""
+    """Where what is seen at a pixel's centre goes until the next frame, the photo by `next_from_pixel`; in the last frame nowhere."""
     frame, y, piece = wp.tid()
     for x in range(piece * columns, wp.min((piece + 1) * columns, flow.shape[2])):
         moved = wp.vec2(0.0, 0.0)
         if frame + 1 < flow.shape[0]:
             key = centre_key(seen, frame, y, x)
             if key == _EMPTY:
-                across = background.next_from_pixel[frame, 0]
-                down = background.next_from_pixel[frame, 1]
+                across = next_from_pixel[frame, 0]
+                down = next_from_pixel[frame, 1]
                 moved = wp.vec2(across[0] * float(x) + across[1] * float(y) + across[2], down[0] * float(x) + down[1] * float(y) + down[2])
             else:
                 face = int(key & _FACE)

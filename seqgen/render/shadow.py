@@ -20,9 +20,10 @@ def light_from_camera(scene: Scene, side: int) -> Float32[Array, "frames 4 4"]:
     """
     axes = _axes_along(-scene.light.directions[:, 0].astype(float)).astype(np.float32)
     points = scene.surface.vertices_m[:, :: EVERY if scene.surface.vertices_m.shape[1] > FEW else 1]
-    seen, across = in_picture(points, scene.camera), points @ axes[:, :2].transpose(0, 2, 1)
-    low, high = np.where(seen[..., None], across, np.inf).min(1), np.where(seen[..., None], across, -np.inf).max(1)
-    low, high = (np.where(seen.any(1)[:, None], end, 0.0) for end in (low, high))
+    seen = in_picture(points, scene.camera)
+    across = np.ascontiguousarray((points @ axes[:, :2].transpose(0, 2, 1)).transpose(0, 2, 1))  # reductions run along memory
+    low, high = np.where(seen[:, None], across, np.float32(np.inf)).min(2), np.where(seen[:, None], across, np.float32(-np.inf)).max(2)
+    low, high = (np.where(seen.any(1)[:, None], end, np.float32(0.0)) for end in (low, high))
     scale = (side - 3) / SPARE / max((high - low).max(), 1e-3)
     matrices = np.zeros((len(points), 4, 4), np.float32)
     matrices[:, :3, :3] = axes * np.array([scale, scale, 1.0])[:, None]
@@ -33,10 +34,12 @@ def light_from_camera(scene: Scene, side: int) -> Float32[Array, "frames 4 4"]:
 
 def in_picture(points_m: Float32[Array, "frames points 3"], camera: Camera) -> Bool[Array, "frames points"]:
     """Points in the picture or close beside it."""
-    k, size = camera.intrinsics.astype(np.float32), np.array(camera.size, np.float32)
-    z = points_m[..., 2:] if camera.kind == "perspective" else np.float32(1)  # px lies in the picture just when px z lies in z times the picture
-    scaled = points_m[..., :2] * k[:, None, [0, 1], [0, 1]] + k[:, None, :2, 2] * z
-    return ((scaled > -BEYOND * size * z) & (scaled < (1 + BEYOND) * size * z)).all(-1)
+    k, (width, height) = camera.intrinsics.astype(np.float32)[:, :, :, None], np.array(camera.size, np.float32)
+    x, y, z = np.ascontiguousarray(points_m.transpose(2, 0, 1))
+    z = z if camera.kind == "perspective" else np.float32(1)  # px lies in the picture just when px z lies in z times the picture
+    right, down = x * k[:, 0, 0] + k[:, 0, 2] * z, y * k[:, 1, 1] + k[:, 1, 2] * z
+    low, high = np.float32(-BEYOND), np.float32(1 + BEYOND)
+    return (right > low * width * z) & (right < high * width * z) & (down > low * height * z) & (down < high * height * z)
 
 
 def _axes_along(z: Float64[Array, "frames 3"]) -> Float64[Array, "frames 3 3"]:

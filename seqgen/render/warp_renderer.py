@@ -13,7 +13,7 @@ import warp as wp
 
 from seqgen.render import edge_kernels, frame_kernels, raster_kernels, resolve_kernels, shade_kernels, triangle_kernels
 from seqgen.render.device import Workspace
-from seqgen.render.given import StructInstance, Tables, give_background, give_light, give_materials, give_moments, give_surface, record, sample_offsets
+from seqgen.render.given import StructInstance, Tables, give_background, give_light, give_materials, give_moments, give_surface, next_from_pixel, record, sample_offsets
 from seqgen.render.renderer import Extra, Frames
 from seqgen.scene.scene import Scene
 
@@ -126,7 +126,8 @@ class WarpRenderer:
         """The pictures asked for beside the usual ones."""
         made = {}
         if "flow" in extras:
-            made["flow_px"] = self._draw_extra(resolve_kernels.resolve_motion, told, wp.vec2, told.intrinsics, told.surface, told.background)
+            moved = self._space.give(next_from_pixel(told.scene.background), np.float32, wp.vec3)
+            made["flow_px"] = self._draw_extra(resolve_kernels.resolve_motion, told, wp.vec2, told.intrinsics, told.surface, moved)
         if "normals" in extras:
             made["normals"] = self._draw_extra(resolve_kernels.resolve_normals, told, wp.vec3, told.surface)
         if "amodal" in extras:
