@@ -10,11 +10,15 @@ from sequences import CONFIG, ORIGIN, write_data_set, write_rows
 from seqgen.dataset import hold
 from seqgen.dataset.claim import Origin, claim_folder, identity_of, sweep
 from seqgen.dataset.hold import claim_alone, claim_together, hold_folder
-from seqgen.dataset.progress import finished_shards, record_shard
-from seqgen.dataset.shards import shard_name
+from seqgen.dataset.progress import finished_shards, record_shard, recorded_shards
+from seqgen.dataset.shards import ShardRecord, shard_name
 from seqgen.errors import UserError
 
 OTHER = Origin({"seed": 8, "sequences": 9, "clip": {"frames": 3, "size": (32, 24)}}, "of some assets")
+
+
+def finished(directory: Path, planned: dict[str, range]) -> list[ShardRecord]:
+    return list(finished_shards(directory, planned.get, ORIGIN.identity))
 
 
 def test_claim_and_resume(tmp_path: Path) -> None:
@@ -23,18 +27,19 @@ def test_claim_and_resume(tmp_path: Path) -> None:
     assert claim_folder(directory, ORIGIN) == "unfinished"
     record, rows = write_rows(directory, name, range(3))
     record_shard(directory, record, rows, ORIGIN.identity)
-    finished = finished_shards(directory, {name: range(3), "train-000001.tar": range(3, 6)}, ORIGIN.identity)
-    assert list(finished) == [name] and finished[name].shard == record and finished[name].rows[2].key == "00000002"
-    assert finished_shards(directory, {name: range(4)}, ORIGIN.identity) == {}
+    planned = {name: range(3), "train-000001.tar": range(3, 6)}.get
+    assert list(finished_shards(directory, planned, ORIGIN.identity)) == [record]
+    assert [found.rows for found in recorded_shards(directory, planned, ORIGIN.identity)] == [rows]
+    assert not finished(directory, {name: range(4)})
 
     content = (directory / "shards" / name).read_bytes()
     for damaged in (content[:-1], content[:600] + b"x" + content[601:]):
         (directory / "shards" / name).write_bytes(damaged)
-        assert finished_shards(directory, {name: range(3)}, ORIGIN.identity) == {}
+        assert not finished(directory, {name: range(3)})
     (directory / "shards" / name).unlink()
-    assert finished_shards(directory, {name: range(3)}, ORIGIN.identity) == {}
+    assert not finished(directory, {name: range(3)})
     (directory / ".progress" / f"{name}.json").write_text("{")
-    assert finished_shards(directory, {name: range(3)}, ORIGIN.identity) == {}
+    assert not finished(directory, {name: range(3)})
 
 
 def test_continuing_keeps_recorded_shards_and_sweeps_the_others(tmp_path: Path) -> None:

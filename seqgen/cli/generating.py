@@ -76,9 +76,10 @@ def _print_verdict(directory: Path) -> None:
 def again_command(name: str | None, out: str | None, sequence: str, fields: dict[str, Any]) -> int:
     """`seqgen generate DATASET --sequence ID`: one clip made again from the data set's own config, written as files and compared with what is stored."""
     from seqgen.dataset.manifest import SHARD_FOLDER
-    from seqgen.pipeline.deep.again import other_members, parse_id, ready_folder, remake, shard_of, write_members
+    from seqgen.pipeline.deep.again import other_members, parse_id, ready_folder, remake, write_members
     from seqgen.pipeline.deep.origin import reopen
     from seqgen.pipeline.generate import open_sources
+    from seqgen.pipeline.plan import shard_of
 
     others = sorted(fields.keys() - {"workers"})
     if others:

@@ -22,8 +22,11 @@ The file's own metadata hold, under `seqgen`, what the data set was made from: a
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, fields
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.parquet"
 ORIGIN_KEY = "seqgen"  # in the file's metadata
+ROW_GROUP = 2**16  # rows that are packed together: what the writer of a large index holds in memory
 ROW_BYTES = 32  # at least: what no packing makes of a hash
 NO_GROUP = -1  # not null: readers that know no null integers would make floats of the column
 
@@ -69,6 +73,10 @@ class IndexRow:
     photo_licence: str
     shareable: bool
     sha256: str
+
+
+COLUMNS = tuple(field.name for field in fields(IndexRow))
+Columns = dict[str, list[Any]]  # by name, the values of rows: of a shard, or of a row group
 
 
 @dataclass(frozen=True)
@@ -111,20 +119,80 @@ def index_row(meta: dict[str, Any], shard: str, sha256: str) -> IndexRow:
     )
 
 
+def columns_of(rows: Iterable[IndexRow]) -> Columns:
+    """Rows as columns."""
+    values = list(zip(*map(attrgetter(*COLUMNS), rows), strict=True)) or [()] * len(COLUMNS)
+    return {name: list(column) for name, column in zip(COLUMNS, values, strict=True)}
+
+
+def rows_of(columns: Columns) -> list[IndexRow]:
+    """Columns as rows."""
+    return [IndexRow(*values) for values in zip(*(columns[name] for name in COLUMNS), strict=True)]
+
+
 def write_index(directory: Path, rows: Iterable[IndexRow], origin: Mapping[str, Any]) -> IndexRecord:
     """Writes the index, whatever the order the rows come in. `origin` (plain JSON values) is what the data set was made from."""
+    ordered = sorted(rows, key=lambda row: row.id)
+    parts = (columns_of(ordered[start : start + ROW_GROUP]) for start in range(0, len(ordered), ROW_GROUP))
+    return write_index_of(directory, [parts], origin)
+
+
+def write_index_of(directory: Path, streams: Sequence[Iterable[Columns]], origin: Mapping[str, Any]) -> IndexRecord:
+    """The same from any number of streams of columns, each by rising id, with no more than a row group of them in memory (and a shard of each stream)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ordered = sorted(rows, key=lambda row: row.id)
-    if len({row.id for row in ordered}) != len(ordered):
-        raise ValueError("two rows of the index have the same id")
-    columns = zip(*map(astuple, ordered), strict=True) if ordered else [()] * len(fields(IndexRow))
     schema = _schema().with_metadata({ORIGIN_KEY: json.dumps(origin, sort_keys=True, allow_nan=False)})
-    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    groups, last = 0, -1
     with written_aside(directory / INDEX_NAME) as aside, open(aside, "xb") as file:  # pyarrow takes a path like exp:1/... for an address
-        pq.write_table(table, file, compression="zstd")
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for groups, columns in enumerate(_merged(streams), 1):  # noqa: B007
+                table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+                ids = columns["id"]
+                if any(one >= other for one, other in pairwise([last, *ids])):
+                    raise ValueError("two rows of the index have the same id")
+                last = ids[-1]
+                writer.write_table(table)
+            if not groups:
+                writer.write_table(schema.empty_table())
     return describe_index(directory)
+
+
+def _merged(streams: Sequence[Iterable[Columns]]) -> Iterator[Columns]:
+    """The rows of all streams by rising id, ROW_GROUP at a time and the rest at the end."""
+    live = {number: iter(stream) for number, stream in enumerate(streams)}
+    reached = dict.fromkeys(live, -1)  # by stream, the id up to which all is there
+    waiting: Columns = {name: [] for name in COLUMNS}
+    look = ROW_GROUP
+    while live:
+        number = min(live, key=lambda number: reached[number])
+        columns = next(live[number], None)
+        if columns is None:
+            del live[number], reached[number]
+            continue
+        for name, values in waiting.items():
+            values += columns[name]
+        reached[number] = columns["id"][-1]
+        if len(waiting["id"]) >= look:
+            waiting = _by_id(waiting)
+            whole = bisect_right(waiting["id"], min(reached.values())) // ROW_GROUP * ROW_GROUP
+            yield from _pieces({name: values[:whole] for name, values in waiting.items()})
+            waiting = {name: values[whole:] for name, values in waiting.items()}
+            look = max(ROW_GROUP, len(waiting["id"]) + ROW_GROUP // 8)
+    yield from _pieces(_by_id(waiting))
+
+
+def _by_id(columns: Columns) -> Columns:
+    """Rows sorted by their id."""
+    ids = columns["id"]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return {name: [values[place] for place in order] for name, values in columns.items()}
+
+
+def _pieces(columns: Columns) -> Iterator[Columns]:
+    """ROW_GROUP rows at a time."""
+    for start in range(0, len(columns["id"]), ROW_GROUP):
+        yield {name: values[start : start + ROW_GROUP] for name, values in columns.items()}
 
 
 def describe_index(directory: Path) -> IndexRecord:

@@ -75,11 +75,16 @@ def verdict(assets: Sequence[Asset], shareable: Sequence[bool] = ()) -> dict[str
 
     `shareable`: that column of the index. Where only some clips show what forbids it, the verdict says so; the data set as a whole may still not be passed on.
     """
+    return verdict_of(assets, sum(shareable), len(shareable))
+
+
+def verdict_of(assets: Sequence[Asset], shareable: int, clips: int) -> dict[str, Any]:
+    """The same where so many of so many clips are shareable."""
     shown = [asset for asset in assets if asset.kind not in TOOLS]
     closed = [asset for asset in shown if asset.licence not in OPEN_LICENCES]
-    allowed, because = not closed and all(shareable), [_reason(alike) for alike in _groups(closed)]
-    if not allowed and any(shareable):
-        because.append(f"{sum(shareable):,} of {len(shareable):,} clips show nothing that forbids it and may be passed on by themselves: `shareable` in index.parquet says which")
+    allowed, because = not closed and shareable == clips, [_reason(alike) for alike in _groups(closed)]
+    if not allowed and shareable:
+        because.append(f"{shareable:,} of {clips:,} clips show nothing that forbids it and may be passed on by themselves: `shareable` in index.parquet says which")
     elif not allowed and not closed:
         because.append("no clip has `shareable` in index.parquet: each shows something whose licence forbids it")
     return {"may_be_shared": allowed, "because": _conditions(shown) if allowed else because, "attribution": [_attribution(asset) for asset in shown if asset.licence in CONDITIONS]}

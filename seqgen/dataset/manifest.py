@@ -20,19 +20,21 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
+from textwrap import indent
 from typing import Any, TypeVar
 
 from seqgen.config import config_digest
 from seqgen.dataset.conventions import conventions
 from seqgen.dataset.index import INDEX_NAME, IndexRecord, IndexRow
-from seqgen.dataset.licences import Asset, verdict
+from seqgen.dataset.licences import Asset, verdict_of
 from seqgen.dataset.shards import ShardRecord
+from seqgen.dataset.tally import ShardTable, Tally, tally_of
 from seqgen.errors import UserError
-from seqgen.files import json_text, write_text
+from seqgen.files import json_text, written_aside
 from seqgen.splits import SPLITS
 
 MANIFEST_NAME = "dataset.json"
@@ -40,6 +42,7 @@ SHARD_FOLDER = "shards"
 FORMAT = "seqgen"
 SCHEMA_VERSION = 3
 SHARD_NAME = re.compile(r"(train|val|test)-\d{6,}\.tar")  # a manifest from outside must not lead out of its folder
+PLACE, END = "\0", b"\n}\n"  # where the shards go in the text of a manifest: no name holds a zero byte; and how that text ends
 Record = TypeVar("Record")
 
 
@@ -66,7 +69,7 @@ class Manifest:
     assets: tuple[Asset, ...]
     sharing: dict[str, Any]
     left_out: dict[str, str]
-    shards: tuple[ShardRecord, ...]
+    shards: Sequence[ShardRecord]
     index: IndexRecord
     parts: tuple[Part, ...]
     run: dict[str, Any]
@@ -81,42 +84,41 @@ def build_manifest(
     assets: Sequence[Asset],
     left_out: dict[str, str],
     shards: Sequence[ShardRecord],
-    rows: Sequence[IndexRow],
+    rows: Iterable[IndexRow] | Tally,
     index: IndexRecord,
     run: dict[str, Any],
     parts: Sequence[Part] = (),
 ) -> Manifest:
-    """The manifest of a data set whose clips have `frames` frames. `identity` is what `claim_folder` was given, `rows` are the index's."""
-    splits = Counter(row.split for row in rows)
+    """The manifest of a data set whose clips have `frames` frames. `identity` is what `claim_folder` was given, `rows` are the index's, or the tally of them."""
+    tally = rows if isinstance(rows, Tally) else tally_of(rows)
     return Manifest(
         config=config,
         config_hash=config_digest(config),
         identity=identity,
         seed=seed,
-        counts={"sequences": len(rows), "frames": len(rows) * frames, "splits": {name: splits[name] for name in SPLITS if splits[name]}},
-        shares=_shares(rows, frames),
+        counts={"sequences": tally.sequences, "frames": tally.sequences * frames, "splits": {name: tally.splits[name] for name in SPLITS if tally.splits[name]}},
+        shares=_shares(tally, frames),
         conventions=conventions(),
         assets=tuple(assets),
-        sharing=verdict(assets, [row.shareable for row in rows]),
+        sharing=verdict_of(assets, tally.shareable, tally.sequences),
         left_out=left_out,
-        shards=tuple(shards),
+        shards=shards if isinstance(shards, ShardTable) else tuple(shards),
         index=index,
         parts=tuple(parts),
         run=run,
     )
 
 
-def _shares(rows: Sequence[IndexRow], frames: int) -> dict[str, float]:
+def _shares(tally: Tally, frames: int) -> dict[str, float]:
     """How much of a data set has what users ask for by a share, as it came out."""
-    of_clips = {"left": [row.side == "left" for row in rows], "arm": [row.arm != "none" for row in rows], "occluder": [row.occluder != "none" for row in rows]}
-    outside = sum(row.frames_outside for row in rows) / (len(rows) * frames)
-    return {"frames_partly_outside": outside, **{name: sum(having) / len(rows) for name, having in of_clips.items()}}
+    outside = tally.frames_outside / (tally.sequences * frames)
+    return {"frames_partly_outside": outside, **{name: having / tally.sequences for name, having in tally.having.items()}}
 
 
 def missing_files(directory: Path, manifest: Manifest) -> list[Path]:
     """The index and shards that are not there, or not with their recorded size."""
-    sizes = {directory / INDEX_NAME: manifest.index.bytes, **{directory / SHARD_FOLDER / shard.name: shard.bytes for shard in manifest.shards}}
-    return [path for path, size in sizes.items() if not path.is_file() or path.stat().st_size != size]
+    sizes = chain([(directory / INDEX_NAME, manifest.index.bytes)], ((directory / SHARD_FOLDER / shard.name, shard.bytes) for shard in manifest.shards))
+    return [path for path, size in sizes if not path.is_file() or path.stat().st_size != size]
 
 
 def part_folders(directory: Path, manifest: Manifest) -> tuple[Path, ...]:
@@ -140,7 +142,29 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     missing = missing_files(directory, manifest)
     if missing:
         raise ValueError(f"{missing[0]} is not there in full: a manifest is written last")
-    write_text(directory / MANIFEST_NAME, with_checksum({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(manifest)}))
+    digest = hashlib.sha256()
+    with written_aside(directory / MANIFEST_NAME) as aside, open(aside, "xb") as file:
+        for piece in _pieces(manifest):
+            file.write(piece)
+            digest.update(piece)
+        digest.update(END)
+        file.write(_checksum(digest.hexdigest()) + END)
+
+
+def _pieces(manifest: Manifest) -> Iterator[bytes]:
+    """The text that `json_text` makes of a manifest, up to its `END`, shard by shard: there may be a million."""
+    content = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(replace(manifest, shards=()))}
+    text = json_text({**content, "shards": [PLACE] if len(manifest.shards) else []}).removesuffix(END.decode())
+    before, place, after = text.partition(f"  {json.dumps(PLACE)}")
+    yield before.encode()
+    for number, shard in enumerate(manifest.shards if place else ()):
+        yield (",\n" * bool(number) + indent(json_text(asdict(shard)).rstrip(), "  ")).encode()
+    yield after.encode()
+
+
+def _checksum(checksum: str) -> bytes:
+    """The last entry of a manifest, as it stands before the `END`."""
+    return f',\n "checksum": "{checksum}"'.encode()
 
 
 def with_checksum(content: dict[str, Any]) -> str:
@@ -152,12 +176,9 @@ def with_checksum(content: dict[str, Any]) -> str:
 def is_as_written(directory: Path) -> bool:
     """Whether `dataset.json`, which must be readable, is byte for byte what was once written."""
     data = (directory / MANIFEST_NAME).read_bytes()
-    try:
-        content = json.loads(data)
-        content.pop("checksum", None)
-        return with_checksum(content).encode() == data
-    except ValueError:  # numbers or letters that we would not have written
-        return False
+    size = len(_checksum("0" * 64) + END)
+    text, last = data[:-size], data[-size:]
+    return last == _checksum(hashlib.sha256(text + END).hexdigest()) + END
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -11,14 +11,15 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
 from seqgen.files import plain_temporary_folder
+from seqgen.pipeline.loop import Done, make_shards
 from seqgen.pipeline.plan import ShardPlan
-from seqgen.pipeline.work import MAX_TRIES, Line, Made, ShardWorker, Work, stops_everything
+from seqgen.pipeline.work import MAX_TRIES, Made, ShardWorker, Work
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 # Ray's switch, read when it is imported, for machines that join no cluster: its servers then listen at 127.0.0.1 only. Otherwise it
@@ -66,48 +67,64 @@ class Cluster:
 
         ray.shutdown()
 
-    def make_shards(self, plans: Sequence[ShardPlan], work: Work) -> Iterator[Made]:
+    def make_shards(self, plans: Iterable[ShardPlan], work: Work) -> Iterator[Made]:
         """Finished and failed shards as they come, in any order."""
-        import ray
+        return make_shards(plans, RayPool(self, work), work.config.seed)
 
-        actor, shared, line = ray.remote(num_cpus=1)(RemoteWorker), ray.put(work), Line(plans, work.config.seed)
-        jobs: dict[Any, tuple[ShardPlan | None, Any]] = {}
-
-        def start_worker() -> None:
-            worker = actor.remote()
-            jobs[worker.open.remote(shared)] = (None, worker)  # a worker that finds no free core must hold no shard
-
-        for _ in range(min(self.num_workers, len(plans))):
-            start_worker()
-        while line.waiting or any(plan for plan, _ in jobs.values()):
-            (done, *_), _ = ray.wait(list(jobs), num_returns=1)
-            plan, worker = jobs.pop(done)
-            try:
-                made = ray.get(done)
-                self.failed_starts = 0
-            except ray.exceptions.RayTaskError as error:
-                cause = error.cause or error
-                if plan is None or stops_everything(cause):
-                    raise cause from error
-                made = line.failed(plan, str(error))
-            except ray.exceptions.RayError as error:  # the worker died, or its node
-                self._count_death(plan, error)
-                made = line.failed(plan, str(error)) if plan else None
-                start_worker()
-                worker = None
-            if made:
-                yield made
-            if worker and line.waiting:
-                plan = line.take()
-                jobs[worker.make.remote(plan)] = (plan, worker)
-
-    def _count_death(self, plan: ShardPlan | None, error: Exception) -> None:
+    def count_death(self, plan: ShardPlan | None, error: Exception) -> None:
         """Gives up when workers die one after another before they have begun."""
         self.failures += 1
         self.failed_starts += plan is None
         log.warning("a worker died%s; starting another", f" making {plan.name}" if plan else "")
         if self.failed_starts == MAX_TRIES:
             raise error
+
+
+class RayPool:
+    """Ray actors as a `seqgen.pipeline.loop.Pool`."""
+
+    def __init__(self, cluster: Cluster, work: Work) -> None:
+        import ray
+
+        self.size, self._cluster = cluster.num_workers, cluster
+        self._shared = ray.put(work)
+        self._jobs: dict[Any, tuple[ShardPlan | None, Any]] = {}
+
+    def new_worker(self) -> Any:
+        """An actor of one core."""
+        import ray
+
+        return ray.remote(num_cpus=1)(RemoteWorker).remote()
+
+    def start(self) -> None:
+        worker = self.new_worker()
+        self._jobs[worker.open.remote(self._shared)] = (None, worker)  # a worker that finds no free core must hold no shard
+
+    def give(self, worker: Any, plan: ShardPlan) -> None:
+        self._jobs[worker.make.remote(plan)] = (plan, worker)
+
+    def wait(self) -> list[Done]:
+        """All that have ended are fetched at once: each look at the jobs costs as much as there are workers."""
+        import ray
+
+        jobs = list(self._jobs)
+        ray.wait(jobs, num_returns=1)
+        ended, _ = ray.wait(jobs, num_returns=len(jobs), timeout=0)
+        return [self._done(job) for job in ended]
+
+    def _done(self, job: Any) -> Done:
+        import ray
+
+        plan, worker = self._jobs.pop(job)
+        try:
+            record = ray.get(job)
+        except ray.exceptions.RayTaskError as error:
+            return Done(worker, plan, error=error.cause or error, told=str(error))
+        except ray.exceptions.RayError as error:  # the worker died, or its node
+            self._cluster.count_death(plan, error)
+            return Done(None, plan, told=str(error))
+        self._cluster.failed_starts = 0
+        return Done(worker, plan, record)
 
 
 class RemoteWorker:

@@ -1,24 +1,45 @@
 """The end of a run: the index over all shards, then the manifest, which declares the data set whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from seqgen.config import config_digest
 from seqgen.dataset.claim import Origin
-from seqgen.dataset.index import write_index
+from seqgen.dataset.index import Columns, write_index_of
 from seqgen.dataset.manifest import build_manifest, write_manifest
-from seqgen.dataset.progress import FinishedShard, clear_progress
+from seqgen.dataset.progress import clear_progress, read_record
 from seqgen.dataset.provenance import describe_machine, platform_of
+from seqgen.dataset.tally import ShardTable, Tally
 from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.plan import ShardPlans, plan_shards
+from seqgen.splits import SPLITS
 
 
-def finish_dataset(directory: Path, config: GenerateConfig, origin: Origin, assets: Assets, finished: Sequence[FinishedShard], run: dict[str, Any]) -> None:
-    """Writes index and manifest over shards that are all there, in the order of the plan, and clears the progress."""
-    rows = [row for done in finished for row in done.rows]
-    index = write_index(directory, rows, origin.as_dict())
+class ShardMissing(Exception):
+    """A shard of the plan that no record vouches for: the data set cannot be finished."""
+
+
+def finish_dataset(directory: Path, config: GenerateConfig, origin: Origin, assets: Assets, run: dict[str, Any]) -> None:
+    """Writes index and manifest over shards that are all there, and clears the progress. ShardMissing, and nothing is written, where they are not.
+
+    Their records are read one by one, each split's in its order, so that a million of them take no more memory than their hashes do.
+    """
+    plans, tally = plan_shards(config), Tally()
+    shards = ShardTable(len(plans))
+
+    def columns(plans: ShardPlans) -> Iterator[Columns]:
+        for place, plan in zip(plans.places, plans, strict=True):
+            record = read_record(directory, plan.name, plan.ids, origin.identity)
+            if record is None:
+                raise ShardMissing(plan.name)
+            shards.put(place, record.shard)
+            tally.add(record.columns)
+            yield record.columns
+
+    index = write_index_of(directory, [columns(plans.of_split(split)) for split in SPLITS], origin.as_dict())
     why = assets.licences()[0].licence if config.labels.flow_source is None else "not asked for: labels.flow_source = false"
     manifest = build_manifest(
         origin.config,
@@ -27,8 +48,8 @@ def finish_dataset(directory: Path, config: GenerateConfig, origin: Origin, asse
         frames=config.clip.frames,
         assets=assets.licences(),
         left_out={} if assets.store_flow else dict.fromkeys(("flow_joints_m", "flow_source"), why),
-        shards=[done.shard for done in finished],
-        rows=rows,
+        shards=shards,
+        rows=tally,
         index=index,
         run=run,
     )

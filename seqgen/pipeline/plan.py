@@ -1,12 +1,17 @@
-"""Which sequences go to which shard: a function of the config alone, so that any worker can make any shard, and machines can share the shards out unasked."""
+"""Which sequences go to which shard: a function of the config alone, so that any worker can make any shard, and machines can share the shards out unasked.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+All of it is arithmetic: a data set of a million shards is planned as fast as one of four, and a plan is worked out when it is asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 from seqgen.dataset.claim import identity_of
 from seqgen.dataset.index import index_row
-from seqgen.dataset.manifest import SHARD_FOLDER
+from seqgen.dataset.manifest import SHARD_FOLDER, SHARD_NAME
 from seqgen.dataset.progress import record_shard
 from seqgen.dataset.sequence import HandSequence
 from seqgen.dataset.shards import ShardRecord, shard_name, write_shard
@@ -15,6 +20,7 @@ from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import Sources, generate_sequences
 from seqgen.splits import SPLITS
 
+LONGEST_NAME = 30  # of a shard: more digits are no number of ours
 
 @dataclass(frozen=True)
 class ShardPlan:
@@ -22,6 +28,109 @@ class ShardPlan:
 
     name: str
     ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """The sequences of one split in their order, cut into shards of `size`. Of every `block` motions in a row, `count` from the `first` on are the split's."""
+
+    split: str
+    first: int
+    count: int
+    block: int
+    views: int
+    sequences: int
+    size: int
+
+    def __len__(self) -> int:
+        return -(-self.sequences // self.size)
+
+    def shard(self, number: int) -> ShardPlan:
+        """Its shard of this number, from 0."""
+        return ShardPlan(shard_name(self.split, number), tuple(map(self._index, self.held(number))))
+
+    def held(self, number: int) -> range:
+        """The places of that shard's sequences among its own."""
+        return range(number * self.size, min((number + 1) * self.size, self.sequences))
+
+    def number_of(self, index: int) -> int:
+        """The number of the shard that its sequence `index` lies in."""
+        motion, view = divmod(index, self.views)
+        blocks, place = divmod(motion, self.block)
+        return ((blocks * self.count + place - self.first) * self.views + view) // self.size
+
+    def _index(self, place: int) -> int:
+        """The index of its sequence at a place."""
+        motion, view = divmod(place, self.views)
+        blocks, within = divmod(motion, self.count)
+        return (blocks * self.block + self.first + within) * self.views + view
+
+
+@dataclass(frozen=True)
+class ShardPlans(Sequence[ShardPlan]):
+    """Shards of a data set: each split's in order. `places`: which of all of them these are."""
+
+    splits: tuple[SplitPlan, ...]
+    places: range
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, item: int) -> ShardPlan: ...
+    @overload
+    def __getitem__(self, item: slice) -> "ShardPlans": ...
+    def __getitem__(self, item: int | slice) -> "ShardPlan | ShardPlans":
+        if isinstance(item, slice):
+            return replace(self, places=self.places[item])
+        return self._plan(self.places[item])
+
+    def __iter__(self) -> Iterator[ShardPlan]:
+        return map(self._plan, self.places)
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences they hold."""
+        return sum(len(split.held(number)) for split, number in map(self._split, self.places))
+
+    def place(self, name: str) -> int | None:
+        """The place of the shard of a name; None where it is not among them."""
+        match = SHARD_NAME.fullmatch(name) if len(name) < LONGEST_NAME else None
+        split = next((split for split in self.splits if match and split.split == match[1]), None)
+        if split is None:
+            return None
+        number = int(name.partition("-")[2].removesuffix(".tar"))
+        if number >= len(split) or shard_name(split.split, number) != name:
+            return None
+        overall = self._starts[split.split] + number
+        return self.places.index(overall) if overall in self.places else None
+
+    def ids(self, name: str) -> tuple[int, ...] | None:
+        """The indices of the sequences of the shard of a name; None where it is not among them."""
+        place = self.place(name)
+        return None if place is None else self[place].ids
+
+    def of_split(self, split: str) -> "ShardPlans":
+        """Those of one split of a whole data set."""
+        start, number = self._starts[split], next(len(plan) for plan in self.splits if plan.split == split)
+        return self[start : start + number]
+
+    @cached_property
+    def _starts(self) -> dict[str, int]:
+        """Where each split's shards begin among all."""
+        return {split.split: sum(map(len, self.splits[:order])) for order, split in enumerate(self.splits)}
+
+    def _plan(self, overall: int) -> ShardPlan:
+        split, number = self._split(overall)
+        return split.shard(number)
+
+    def _split(self, overall: int) -> tuple[SplitPlan, int]:
+        """The split of a shard by its place among all, and its number there."""
+        for split in self.splits:
+            if overall < len(split):
+                break
+            overall -= len(split)
+        return split, overall
 
 
 @dataclass(frozen=True)
@@ -37,15 +146,17 @@ class Portion:
         """Whether other runs may be at work in the same folder."""
         return self.of > 1
 
-    def among(self, plans: Sequence[ShardPlan]) -> list[ShardPlan]:
+    def among(self, plans: ShardPlans) -> ShardPlans:
         """Those of all shards of a data set. A UserError where it has no such shard."""
         if self.shard is None:
-            return list(plans[self.place :: self.of])
+            return plans[self.place :: self.of]
         name = self.shard.removesuffix(".tar")
-        chosen = [plan for number, plan in enumerate(plans) if name in (plan.name.removesuffix(".tar"), str(number))]
-        if not chosen:
+        place = plans.place(f"{name}.tar")
+        if place is None and name.isdecimal() and len(name) < LONGEST_NAME and name == str(int(name)) and int(name) < len(plans):
+            place = int(name)
+        if place is None:
             raise UserError(f"--only-shard {self.shard}: no such shard; there are {plans[0].name} to {plans[-1].name}, or by number 0 to {len(plans) - 1}")
-        return chosen
+        return plans[place : place + 1]
 
 
 def parse_range(text: str) -> Portion:
@@ -56,15 +167,23 @@ def parse_range(text: str) -> Portion:
     return Portion(int(place), int(of))
 
 
-def plan_shards(config: GenerateConfig) -> list[ShardPlan]:
+def plan_shards(config: GenerateConfig) -> ShardPlans:
     """All shards of a data set: each split's sequences in order, `output.sequences_per_shard` at a time."""
-    ids: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for index in range(config.sequences):
-        ids[config.split_of(index)].append(index)
-    views = config.camera.views
-    size = max(views, config.output.sequences_per_shard // views * views)  # a motion's cameras stay together
-    starts = {split: range(0, len(ids[split]), size) for split in SPLITS}
-    return [ShardPlan(shard_name(split, number), tuple(ids[split][start : start + size])) for split in SPLITS for number, start in enumerate(starts[split])]
+    views, counts = config.camera.views, config.split.counts()
+    size, block = max(views, config.output.sequences_per_shard // views * views), sum(counts.values())  # a motion's cameras stay together
+    blocks, rest = divmod(config.sequences // views, block)
+    splits = []
+    for order, split in enumerate(SPLITS):
+        first, count = sum(counts[before] for before in SPLITS[:order]), counts[split]
+        motions = blocks * count + min(max(rest - first, 0), count)
+        splits.append(SplitPlan(split, first, count, block, views, motions * views, size))
+    return ShardPlans(tuple(splits), range(sum(map(len, splits))))
+
+
+def shard_of(index: int, config: GenerateConfig) -> str:
+    """The name of the shard that sequence `index` lies in."""
+    split = next(split for split in plan_shards(config).splits if split.split == config.split_of(index))
+    return shard_name(split.split, split.number_of(index))
 
 
 def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, directory: Path, identity: str) -> ShardRecord:
@@ -81,5 +200,5 @@ def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, direct
 
     sequences = generate_sequences(plan.ids, sources, config)
     record = write_shard(directory / SHARD_FOLDER / plan.name, sequences, jpeg_quality=config.output.jpeg_quality, wrote=note)
-    record_shard(directory, record, rows, identity)
+    record_shard(directory, record, rows, identity, just_written=True)
     return record

@@ -14,23 +14,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from seqgen.dataset.claim import Origin, is_claimed_for, no_place
 from seqgen.dataset.hold import Hold, claim_alone, claim_together, hold_folder
+from seqgen.dataset.index import INDEX_NAME
 from seqgen.dataset.manifest import MANIFEST_NAME
-from seqgen.dataset.progress import FailedShard, finished_shards, note_run, noted_runs, recorded_shards, set_aside
+from seqgen.dataset.progress import FailedShard, count_records, finished_shards, note_run, noted_runs, set_aside
 from seqgen.dataset.provenance import differences
 from seqgen.errors import UserError
 from seqgen.files import storage_named
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.cluster import Cluster, check_address
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.finish import describe_run, ended_run, finish_dataset
-from seqgen.pipeline.plan import Portion, ShardPlan, plan_shards
+from seqgen.pipeline.finish import ShardMissing, describe_run, ended_run, finish_dataset
+from seqgen.pipeline.loop import InProcess, make_shards
+from seqgen.pipeline.plan import Portion, ShardPlan, ShardPlans, plan_shards
 from seqgen.pipeline.process import one_thread
-from seqgen.pipeline.work import Made, ShardWorker, Work, make_in_process
+from seqgen.pipeline.work import Made, ShardWorker, Work
 from seqgen.render import load_renderer
 
 MAX_FAILED_AT_FIRST = 3  # so many shards set aside before a single one could be made: no other will do better
+NUM_NAMED = 5  # of those that could not be made, in what is said at the end
+MANY = 10_000  # shards, over which index and manifest take a while
 ALL = Portion()
 log = logging.getLogger(__name__)
 
@@ -113,6 +120,39 @@ def _held(directory: Path) -> Iterator[Hold]:
 
 
 @dataclass(frozen=True)
+class _Todo:
+    """Those of some shards at these places, each worked out when it is its turn."""
+
+    plans: ShardPlans
+    places: Int[np.ndarray, " shards"]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[ShardPlan]:
+        return (self.plans[int(place)] for place in self.places)
+
+
+class _Failed:
+    """The shards that could not be made: how many, and the first few."""
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, list[FailedShard]()
+
+    def add(self, failed: FailedShard) -> None:
+        self.count += 1
+        self.first += [failed] if self.count <= NUM_NAMED else []
+
+    def told(self) -> str:
+        """All of them, how to make one in the foreground, and what the first one raised."""
+        first = self.first[0]
+        shown = "; ".join(f"{shard.name} (sequences {shard.ids[0]} to {shard.ids[-1]}, seed {shard.seed})" for shard in self.first)
+        more = f"; and {self.count - NUM_NAMED} more" if self.count > NUM_NAMED else ""
+        how = f"the same command with --only-shard {first.name} makes it in the foreground, the same command alone tries all of them again"
+        return f"{self.count} shard{'s' * (self.count > 1)} could not be made: {shown}{more}; {how}\n{first.traceback}"
+
+
+@dataclass(frozen=True)
 class _Run:
     """One run: what it makes, where, and whom it tells."""
 
@@ -124,32 +164,40 @@ class _Run:
     say: Callable[[str], None]
     report: Callable[[Progress], None]
 
-    def make(self, chosen: list[ShardPlan], portion: Portion) -> Outcome:
+    def make(self, chosen: ShardPlans, portion: Portion) -> Outcome:
         """The chosen shards that are missing, then the rest of the data set if all its shards are there."""
         self._note_itself()
-        finished = finished_shards(self.directory, {plan.name: plan.ids for plan in chosen}, self.origin.identity)
-        if finished:
-            self.say(f"continuing: {len(finished)} of {len(chosen)} shards are there")
-        todo = [plan for plan in chosen if plan.name not in finished]
-        there, total = (sum(len(plan.ids) for plan in plans) for plans in ([plan for plan in chosen if plan.name in finished], chosen))
-        failed: list[FailedShard] = []
+        todo, there = self._missing(chosen)
+        total = chosen.sequences
+        failed = _Failed()
         made, start = 0, time.monotonic()
         with closing(self._made(todo, foreground=portion.shard is not None)) as results:
             for done, failures in results:
                 if isinstance(done, FailedShard):
-                    failed.append(done)
+                    failed.add(done)
                     self._set_aside(done)
-                    if not made and len(failed) == MAX_FAILED_AT_FIRST:
+                    if not made and failed.count == MAX_FAILED_AT_FIRST:
                         break
                 else:
                     made += done.sequences
                     self.report(Progress(there + made, total, made, made * self.config.clip.frames, time.monotonic() - start, failures))
-        if failed:
-            raise ShardsFailed(_what_failed(failed))
+        if failed.count:
+            raise ShardsFailed(failed.told())
         whole = self._finish()
         if not whole and portion == ALL:
             raise UserError(f"{self.directory}: shards were removed or changed while this run was at work; the same command makes them again")
         return Outcome(made, whole)
+
+    def _missing(self, chosen: ShardPlans) -> tuple[_Todo, int]:
+        """The chosen shards that must be made, and how many sequences the others hold."""
+        done, there = np.zeros(len(chosen), bool), 0
+        for shard in finished_shards(self.directory, chosen.ids, self.origin.identity):
+            place = chosen.place(shard.name)
+            there += 0 if done[place] else shard.sequences
+            done[place] = True
+        if there:
+            self.say(f"continuing: {done.sum()} of {len(chosen)} shards are there")
+        return _Todo(chosen, np.flatnonzero(~done)), there
 
     def _note_itself(self) -> None:
         """Beside the runs before it; says what of this platform may change bytes."""
@@ -158,15 +206,15 @@ class _Run:
             self.say(f"continuing on another platform, where bytes may come out differently: {'; '.join(sorted(other))}")
         note_run(self.directory, self.told)
 
-    def _made(self, plans: list[ShardPlan], *, foreground: bool) -> Iterator[tuple[Made, int]]:
+    def _made(self, plans: _Todo, *, foreground: bool) -> Iterator[tuple[Made, int]]:
         """Finished and failed shards as they come, each with the number of workers that had died by then."""
         work = Work(self.assets, self.config, self.directory.resolve(), self.origin.identity, self.told)
         workers = 0 if foreground else min(num_workers(self.config), len(plans))
         if foreground:
             yield from ((ShardWorker(work).make(plan), 0) for plan in plans)  # whatever is raised passes through
-        elif not workers:
-            yield from ((done, 0) for done in make_in_process(plans, work))
-        else:
+        elif not workers and len(plans):
+            yield from ((done, 0) for done in make_shards(plans, InProcess(work), self.config.seed))
+        elif workers:
             self.say(f"starting {workers} Ray worker{'s' * (workers > 1)}")
             with Cluster(workers, self.assets.num_bytes()) as cluster:
                 for done in cluster.make_shards(plans, work):
@@ -179,17 +227,13 @@ class _Run:
     def _finish(self) -> bool:
         """Index and manifest, if all shards are there; else whether another run has written them."""
         plans = plan_shards(self.config)
-        recorded = recorded_shards(self.directory, {plan.name: plan.ids for plan in plans}, self.origin.identity)
-        if len(recorded) < len(plans):
-            return (self.directory / MANIFEST_NAME).exists() and is_claimed_for(self.directory, self.origin)
-        run = ended_run(self.told, noted_runs(self.directory))
-        finish_dataset(self.directory, self.config, self.origin, self.assets, [recorded[plan.name] for plan in plans], run)
-        return True
-
-
-def _what_failed(failed: list[FailedShard]) -> str:
-    """All of them, how to make one in the foreground, and what the first one raised."""
-    shown = "; ".join(f"{shard.name} (sequences {shard.ids[0]} to {shard.ids[-1]}, seed {shard.seed})" for shard in failed[:5])
-    more = f"; and {len(failed) - 5} more" if failed[5:] else ""
-    how = f"the same command with --only-shard {failed[0].name} makes it in the foreground, the same command alone tries all of them again"
-    return f"{len(failed)} shard{'s' * (len(failed) > 1)} could not be made: {shown}{more}; {how}\n{failed[0].traceback}"
+        if count_records(self.directory) >= len(plans):
+            if len(plans) >= MANY:
+                self.say(f"writing {INDEX_NAME} and {MANIFEST_NAME} over {len(plans):,} shards")
+            run = ended_run(self.told, noted_runs(self.directory))
+            try:
+                finish_dataset(self.directory, self.config, self.origin, self.assets, run)
+                return True
+            except ShardMissing as missing:
+                log.info("%s: no record vouches for %s", self.directory, missing)
+        return (self.directory / MANIFEST_NAME).exists() and is_claimed_for(self.directory, self.origin)

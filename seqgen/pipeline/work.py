@@ -1,13 +1,7 @@
-"""What a worker does, with no cluster round it: open the sources once, then make shards; and how often a shard may fail.
+"""What a worker does, with no cluster round it: open the sources once, then make shards; and how often a shard may fail."""
 
-    shard made                     its record
-    raised, worker or node died    to the end of the line; after three times set aside, and the rest goes on
-    the user's to mend, disk full  everything stops
-"""
-
-import traceback
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,40 +50,43 @@ class ShardWorker:
 
 
 class Line:
-    """Shards that wait to be made. One that fails goes to the end, MAX_TRIES times at most."""
+    """Shards that wait to be made, each worked out when it is its turn. One that fails goes to the end, MAX_TRIES times at most."""
 
-    def __init__(self, plans: Sequence[ShardPlan], seed: int) -> None:
-        self.waiting, self.tries, self.seed = deque(plans), Counter(), seed
+    def __init__(self, plans: Iterable[ShardPlan], seed: int) -> None:
+        self._fresh, self._again, self.seed = iter(plans), deque[ShardPlan](), seed
+        self._next = next(self._fresh, None)
+        self._failures: Counter[str] = Counter()  # by name, of those that are not made yet
+        self.under_way = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is one to be taken."""
+        return self._next is not None or bool(self._again)
 
     def take(self) -> ShardPlan:
         """The next one."""
-        plan = self.waiting.popleft()
-        self.tries[plan.name] += 1
+        if self._next is None:
+            plan = self._again.popleft()
+        else:
+            plan, self._next = self._next, next(self._fresh, None)
+        self.under_way += 1
         return plan
+
+    def made(self, plan: ShardPlan) -> None:
+        """One is done."""
+        self.under_way -= 1
+        self._failures.pop(plan.name, None)
 
     def failed(self, plan: ShardPlan, what: str) -> FailedShard | None:
         """Puts a shard back, or gives it up: `what` is the traceback, or what is known of its worker's death."""
-        if self.tries[plan.name] < MAX_TRIES:
-            self.waiting.append(plan)
+        self.under_way -= 1
+        self._failures[plan.name] += 1
+        if self._failures[plan.name] < MAX_TRIES:
+            self._again.append(plan)
             return None
-        return FailedShard(plan.name, plan.ids, self.seed, MAX_TRIES, what)
+        return FailedShard(plan.name, plan.ids, self.seed, self._failures.pop(plan.name), what)
 
 
 def stops_everything(error: BaseException) -> bool:
     """Whether no other shard will fare better until somebody mends something."""
     return isinstance(error, UserError) or is_storage_error(error)
-
-
-def make_in_process(plans: Sequence[ShardPlan], work: Work) -> Iterator[Made]:
-    """Finished and failed shards as they come, without Ray: `--workers 0`."""
-    line, worker = Line(plans, work.config.seed), ShardWorker(work) if plans else None
-    while line.waiting:
-        plan = line.take()
-        try:
-            made = worker.make(plan)
-        except Exception as error:
-            if stops_everything(error):
-                raise
-            made = line.failed(plan, traceback.format_exc())
-        if made:
-            yield made

@@ -15,7 +15,7 @@ from seqgen.files import written_aside
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.deep.origin import Reopened
 from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
-from seqgen.pipeline.plan import plan_shards
+from seqgen.pipeline.plan import shard_of
 from seqgen.pipeline.process import one_thread
 
 
@@ -41,11 +41,6 @@ def parse_id(text: str, sequences: int) -> int:
     if not text.isdecimal() or len(text) > 20 or int(text) >= sequences:
         raise UserError(f"--sequence {text}: no such clip; the data set has {sequences}, numbered from 0")
     return int(text)
-
-
-def shard_of(index: int, config: GenerateConfig) -> str:
-    """The shard that clip `index` lies in."""
-    return next(plan.name for plan in plan_shards(config) if index in plan.ids)
 
 
 def other_members(remade: Remade, shard: Path) -> list[str] | None:
@@ -78,7 +73,7 @@ def ready_folder(folder: Path) -> None:
 def remade_faults(directory: Path, reopened: Reopened, ids: Sequence[int], report: Callable[[int], None]) -> list[Fault]:
     """What comes out otherwise when these clips are made again. `report` is told how many are done."""
     sources, faults = open_sources(reopened.assets, reopened.config), []
-    shards = {index: plan.name for plan in plan_shards(reopened.config) for index in plan.ids}
+    shards = {index: shard_of(index, reopened.config) for index in ids}
     for done, index in enumerate(ids, 1):
         remade = remake(index, sources, reopened.config)
         other = other_members(remade, directory / SHARD_FOLDER / shards[index])
