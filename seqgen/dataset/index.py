@@ -22,13 +22,14 @@ The file's own metadata hold, under `seqgen`, what the data set was made from: a
 """
 
 import json
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int64
 
 from seqgen.dataset.licences import OPEN_LICENCES
 from seqgen.errors import UserError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 INDEX_NAME = "index.parquet"
 ORIGIN_KEY = "seqgen"  # in the file's metadata
 ROW_GROUP = 2**16  # rows that are packed together: what the writer of a large index holds in memory
+PACKED_AT_ONCE = 4096
 ROW_BYTES = 32  # at least: what no packing makes of a hash
 NO_GROUP = -1  # not null: readers that know no null integers would make floats of the column
 
@@ -143,56 +145,95 @@ def write_index_of(directory: Path, streams: Sequence[Iterable[Columns]], origin
     import pyarrow.parquet as pq
 
     schema = _schema().with_metadata({ORIGIN_KEY: json.dumps(origin, sort_keys=True, allow_nan=False)})
-    groups, last = 0, -1
+    last = -1
     with written_aside(directory / INDEX_NAME) as aside, open(aside, "xb") as file:  # pyarrow takes a path like exp:1/... for an address
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for groups, columns in enumerate(_merged(streams), 1):  # noqa: B007
-                table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
-                ids = columns["id"]
-                if any(one >= other for one, other in pairwise([last, *ids])):
-                    raise ValueError("two rows of the index have the same id")
-                last = ids[-1]
-                writer.write_table(table)
-            if not groups:
-                writer.write_table(schema.empty_table())
+            for group in _merged(streams, schema):
+                last = _check_rising(group["id"].to_numpy(), last)
+                writer.write_table(group)
+                del group  # before the next one is gathered
+                pa.default_memory_pool().release_unused()
     return describe_index(directory)
 
 
-def _merged(streams: Sequence[Iterable[Columns]]) -> Iterator[Columns]:
-    """The rows of all streams by rising id, ROW_GROUP at a time and the rest at the end."""
+def _merged(streams: Sequence[Iterable[Columns]], schema: "pyarrow.Schema") -> Iterator["pyarrow.Table"]:
+    """The rows of all streams by rising id, ROW_GROUP at a time and the rest, or nothing, at the end."""
     live = {number: iter(stream) for number, stream in enumerate(streams)}
     reached = dict.fromkeys(live, -1)  # by stream, the id up to which all is there
-    waiting: Columns = {name: [] for name in COLUMNS}
-    look = ROW_GROUP
+    waiting, look = _Waiting(schema), ROW_GROUP
+    written = False
     while live:
-        number = min(live, key=lambda number: reached[number])
+        number = min(live, key=reached.__getitem__)
         columns = next(live[number], None)
         if columns is None:
             del live[number], reached[number]
             continue
-        for name, values in waiting.items():
-            values += columns[name]
+        waiting.add(columns)
         reached[number] = columns["id"][-1]
-        if len(waiting["id"]) >= look:
-            waiting = _by_id(waiting)
-            whole = bisect_right(waiting["id"], min(reached.values())) // ROW_GROUP * ROW_GROUP
-            yield from _pieces({name: values[:whole] for name, values in waiting.items()})
-            waiting = {name: values[whole:] for name, values in waiting.items()}
-            look = max(ROW_GROUP, len(waiting["id"]) + ROW_GROUP // 8)
-    yield from _pieces(_by_id(waiting))
+        if len(waiting) >= look:
+            table = waiting.take()
+            whole = int(np.searchsorted(table["id"].to_numpy(), min(reached.values()), side="right")) // ROW_GROUP * ROW_GROUP
+            for start in range(0, whole, ROW_GROUP):
+                yield table.slice(start, ROW_GROUP)
+                written = True
+            waiting.put_back(table.slice(whole))
+            del table
+            look = max(ROW_GROUP, len(waiting) + ROW_GROUP // 8)
+    table = waiting.take()
+    if len(table) or not written:
+        yield from (table.slice(start, ROW_GROUP) for start in range(0, max(1, len(table)), ROW_GROUP))
 
 
-def _by_id(columns: Columns) -> Columns:
-    """Rows sorted by their id."""
-    ids = columns["id"]
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    return {name: [values[place] for place in order] for name, values in columns.items()}
+def _check_rising(ids: Int64[np.ndarray, " rows"], last: int) -> int:
+    """The last of ids that are larger than the last before them, each than the one before it."""
+    if len(ids) and (ids[0] <= last or (np.diff(ids) <= 0).any()):
+        raise ValueError("two rows of the index have the same id")
+    return int(ids[-1]) if len(ids) else last
 
 
-def _pieces(columns: Columns) -> Iterator[Columns]:
-    """ROW_GROUP rows at a time."""
-    for start in range(0, len(columns["id"]), ROW_GROUP):
-        yield {name: values[start : start + ROW_GROUP] for name, values in columns.items()}
+class _Waiting:
+    """Rows whose turn has not come, packed by the thousand: as Python values they take ten times as much."""
+
+    def __init__(self, schema: "pyarrow.Schema") -> None:
+        self._schema = schema
+        self._fresh: Columns = {name: [] for name in COLUMNS}
+        self._packed: dict[str, list[pyarrow.Array]] = {name: [] for name in COLUMNS}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, columns: Columns) -> None:
+        for name, values in self._fresh.items():
+            values += columns[name]
+        self._count += len(columns["id"])
+        if len(self._fresh["id"]) >= PACKED_AT_ONCE:
+            self._pack()
+
+    def put_back(self, table: "pyarrow.Table") -> None:
+        for name, arrays in self._packed.items():
+            arrays.append(table[name].take(np.arange(len(table))).combine_chunks())  # a slice would keep all of it in memory
+        self._count += len(table)
+
+    def take(self) -> "pyarrow.Table":
+        """All of them, sorted by id. Column by column, so that there is no second copy of all."""
+        import pyarrow as pa
+
+        self._pack()
+        order = np.argsort(pa.concat_arrays(self._packed["id"]).to_numpy(), kind="stable")
+        columns = []
+        for name in COLUMNS:
+            columns.append(pa.concat_arrays(self._packed[name]).take(order))
+            self._packed[name] = []
+        self._count = 0
+        return pa.table(columns, schema=self._schema)
+
+    def _pack(self) -> None:
+        import pyarrow as pa
+
+        for field in self._schema:
+            self._packed[field.name].append(pa.array(self._fresh[field.name], field.type))
+        self._fresh = {name: [] for name in COLUMNS}
 
 
 def describe_index(directory: Path) -> IndexRecord:

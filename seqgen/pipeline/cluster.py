@@ -11,15 +11,14 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
 from seqgen.files import plain_temporary_folder
-from seqgen.pipeline.loop import Done, make_shards
+from seqgen.pipeline.loop import Done
 from seqgen.pipeline.plan import ShardPlan
-from seqgen.pipeline.work import MAX_TRIES, Made, ShardWorker, Work
+from seqgen.pipeline.work import MAX_TRIES, ShardWorker, Work
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 # Ray's switch, read when it is imported, for machines that join no cluster: its servers then listen at 127.0.0.1 only. Otherwise it
@@ -32,13 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Cluster:
-    """A connection to Ray: to RAY_ADDRESS when it is set, else to a small one of our own on this machine, loopback only. Use as a context.
-
-    `failures` counts the workers that died.
-    """
+    """A connection to Ray: to RAY_ADDRESS when it is set, else to a small one of our own on this machine, loopback only. Use as a context."""
 
     def __init__(self, num_workers: int, assets_bytes: int) -> None:
-        self.num_workers, self.assets_bytes, self.failures, self.failed_starts = num_workers, assets_bytes, 0, 0
+        self.num_workers, self.assets_bytes = num_workers, assets_bytes
 
     def __enter__(self) -> "Cluster":
         address = _address()
@@ -67,26 +63,14 @@ class Cluster:
 
         ray.shutdown()
 
-    def make_shards(self, plans: Iterable[ShardPlan], work: Work) -> Iterator[Made]:
-        """Finished and failed shards as they come, in any order."""
-        return make_shards(plans, RayPool(self, work), work.config.seed)
-
-    def count_death(self, plan: ShardPlan | None, error: Exception) -> None:
-        """Gives up when workers die one after another before they have begun."""
-        self.failures += 1
-        self.failed_starts += plan is None
-        log.warning("a worker died%s; starting another", f" making {plan.name}" if plan else "")
-        if self.failed_starts == MAX_TRIES:
-            raise error
-
 
 class RayPool:
-    """Ray actors as a `seqgen.pipeline.loop.Pool`."""
+    """Ray actors as a `seqgen.pipeline.loop.Pool`, in a cluster that is open."""
 
     def __init__(self, cluster: Cluster, work: Work) -> None:
         import ray
 
-        self.size, self._cluster = cluster.num_workers, cluster
+        self.size, self.failures, self._failed_starts = cluster.num_workers, 0, 0
         self._shared = ray.put(work)
         self._jobs: dict[Any, tuple[ShardPlan | None, Any]] = {}
 
@@ -121,10 +105,18 @@ class RayPool:
         except ray.exceptions.RayTaskError as error:
             return Done(worker, plan, error=error.cause or error, told=str(error))
         except ray.exceptions.RayError as error:  # the worker died, or its node
-            self._cluster.count_death(plan, error)
+            self._count_death(plan, error)
             return Done(None, plan, told=str(error))
-        self._cluster.failed_starts = 0
+        self._failed_starts = 0
         return Done(worker, plan, record)
+
+    def _count_death(self, plan: ShardPlan | None, error: Exception) -> None:
+        """Gives up when workers die one after another before they have begun."""
+        self.failures += 1
+        self._failed_starts += plan is None
+        log.warning("a worker died%s; starting another", f" making {plan.name}" if plan else "")
+        if self._failed_starts == MAX_TRIES:
+            raise error
 
 
 class RemoteWorker:

@@ -31,9 +31,10 @@ class Done:
 
 @runtime_checkable
 class Pool(Protocol):
-    """Workers of one kind: `size` of them, each with one shard at a time."""
+    """Workers of one kind: `size` of them, each with one shard at a time. `failures`: how many died."""
 
     size: int
+    failures: int
 
     def start(self) -> None:
         """Has one more worker open its sources."""
@@ -70,7 +71,7 @@ def make_shards(plans: Iterable[ShardPlan], pool: Pool, seed: int) -> Iterator[M
 class InProcess:
     """One worker in this process, without Ray: `--workers 0`. It works while it is waited for."""
 
-    size = 1
+    size, failures = 1, 0
 
     def __init__(self, work: Work) -> None:
         self.work, self._plan = work, None

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +26,10 @@ from seqgen.dataset.provenance import differences
 from seqgen.errors import UserError
 from seqgen.files import storage_named
 from seqgen.pipeline.assets import Assets, gather_assets
-from seqgen.pipeline.cluster import Cluster, check_address
+from seqgen.pipeline.cluster import Cluster, RayPool, check_address
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.finish import ShardMissing, describe_run, ended_run, finish_dataset
-from seqgen.pipeline.loop import InProcess, make_shards
+from seqgen.pipeline.loop import InProcess, Pool, make_shards
 from seqgen.pipeline.plan import Portion, ShardPlan, ShardPlans, plan_shards
 from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.work import Made, ShardWorker, Work
@@ -88,7 +88,7 @@ def generate_dataset(
     chosen = portion.among(plan_shards(config))
     with one_thread():
         assets = gather_assets(config, say)
-    run = _Run(config, directory, Origin(config.content(), assets.digest), assets, describe_run(config, began, num_workers(config)), say, report)
+    run = Run(config, directory, Origin(config.content(), assets.digest), assets, describe_run(config, began, num_workers(config)), say, report)
     with _held(directory) as hold:
         claim = claim_together(hold, run.origin) if portion.is_shared else claim_alone(hold, run.origin, overwrite=overwrite)
         if claim == "finished":
@@ -101,6 +101,17 @@ def generate_dataset(
 def num_workers(config: GenerateConfig) -> int:
     """Workers to start: as many as asked for, else one for each core this process may use."""
     return len(os.sched_getaffinity(0)) if config.workers is None else config.workers
+
+
+@contextmanager
+def start_workers(work: Work, number: int, say: Callable[[str], None]) -> Iterator[Pool]:
+    """So many Ray workers; none: this process is the one."""
+    if not number:
+        yield InProcess(work)
+        return
+    say(f"starting {number} Ray worker{'s' * (number > 1)}")
+    with Cluster(number, work.assets.num_bytes()) as cluster:
+        yield RayPool(cluster, work)
 
 
 @contextmanager
@@ -153,7 +164,7 @@ class _Failed:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """One run: what it makes, where, and whom it tells."""
 
     config: GenerateConfig
@@ -163,11 +174,12 @@ class _Run:
     told: dict[str, Any]  # what `describe_run` says of it
     say: Callable[[str], None]
     report: Callable[[Progress], None]
+    workers: Callable[[Work, int, Callable[[str], None]], AbstractContextManager[Pool]] = start_workers
 
     def make(self, chosen: ShardPlans, portion: Portion) -> Outcome:
         """The chosen shards that are missing, then the rest of the data set if all its shards are there."""
         self._note_itself()
-        todo, there = self._missing(chosen)
+        todo, there = self.missing(chosen)
         total = chosen.sequences
         failed = _Failed()
         made, start = 0, time.monotonic()
@@ -183,12 +195,12 @@ class _Run:
                     self.report(Progress(there + made, total, made, made * self.config.clip.frames, time.monotonic() - start, failures))
         if failed.count:
             raise ShardsFailed(failed.told())
-        whole = self._finish()
+        whole = self.finish()
         if not whole and portion == ALL:
             raise UserError(f"{self.directory}: shards were removed or changed while this run was at work; the same command makes them again")
         return Outcome(made, whole)
 
-    def _missing(self, chosen: ShardPlans) -> tuple[_Todo, int]:
+    def missing(self, chosen: ShardPlans) -> tuple[_Todo, int]:
         """The chosen shards that must be made, and how many sequences the others hold."""
         done, there = np.zeros(len(chosen), bool), 0
         for shard in finished_shards(self.directory, chosen.ids, self.origin.identity):
@@ -209,22 +221,18 @@ class _Run:
     def _made(self, plans: _Todo, *, foreground: bool) -> Iterator[tuple[Made, int]]:
         """Finished and failed shards as they come, each with the number of workers that had died by then."""
         work = Work(self.assets, self.config, self.directory.resolve(), self.origin.identity, self.told)
-        workers = 0 if foreground else min(num_workers(self.config), len(plans))
         if foreground:
             yield from ((ShardWorker(work).make(plan), 0) for plan in plans)  # whatever is raised passes through
-        elif not workers and len(plans):
-            yield from ((done, 0) for done in make_shards(plans, InProcess(work), self.config.seed))
-        elif workers:
-            self.say(f"starting {workers} Ray worker{'s' * (workers > 1)}")
-            with Cluster(workers, self.assets.num_bytes()) as cluster:
-                for done in cluster.make_shards(plans, work):
-                    yield done, cluster.failures
+        elif len(plans):
+            with self.workers(work, min(num_workers(self.config), len(plans)), self.say) as pool:
+                for done in make_shards(plans, pool, self.config.seed):
+                    yield done, pool.failures
 
     def _set_aside(self, failed: FailedShard) -> None:
         path = set_aside(self.directory, failed, self.origin.identity)
         self.say(f"{failed.name} failed {failed.tries} times and is set aside ({failed.traceback.strip().splitlines()[-1]}); see {path}")
 
-    def _finish(self) -> bool:
+    def finish(self) -> bool:
         """Index and manifest, if all shards are there; else whether another run has written them."""
         plans = plan_shards(self.config)
         if count_records(self.directory) >= len(plans):
