@@ -185,7 +185,8 @@ def _read_record(path: Path, identity: str) -> FinishedShard | None:
         content = json.loads(path.read_bytes())
         if content["identity"] != identity:
             return None
-        return FinishedShard(ShardRecord(**content["shard"]), _unpacked(content["rows"]), content["modified_ns"])
+        modified_ns = content["modified_ns"]
+        return FinishedShard(ShardRecord(**content["shard"]), _unpacked(content["rows"]), modified_ns if isinstance(modified_ns, int) else None)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

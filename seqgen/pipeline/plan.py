@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+
 from seqgen.dataset.claim import identity_of
 from seqgen.dataset.index import index_row
 from seqgen.dataset.manifest import SHARD_FOLDER, SHARD_NAME
@@ -91,7 +93,12 @@ class ShardPlans(Sequence[ShardPlan]):
     @property
     def sequences(self) -> int:
         """How many sequences they hold."""
-        return sum(len(split.held(number)) for split, number in map(self._split, self.places))
+        places, total = np.asarray(self.places, int), 0
+        for split in self.splits:
+            start = self._starts[split.split]
+            lacking = len(split) * split.size - split.sequences  # in its last shard
+            total += split.size * int(np.count_nonzero((places >= start) & (places < start + len(split)))) - lacking * (start + len(split) - 1 in self.places)
+        return total
 
     def place(self, name: str) -> int | None:
         """The place of the shard of a name; None where it is not among them."""
