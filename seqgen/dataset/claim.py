@@ -10,6 +10,7 @@
 Knows nothing of how shards are made.
 """
 
+import errno
 import json
 import os
 import time
@@ -23,7 +24,7 @@ from seqgen.dataset.index import INDEX_NAME, describe_index, read_index
 from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, SHARD_NAME, is_as_written, missing_files, read_manifest
 from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, note_run, record_shard
 from seqgen.errors import UserError
-from seqgen.files import PARTIAL_GLOB, json_text, write_json, write_text_once
+from seqgen.files import PARTIAL_GLOB, is_writable, json_text, write_json, write_text_once
 
 CLAIM_NAME = "config.json"
 PREVIEW_NAMES = ("preview.png", "preview.gif")  # what `seqgen preview` leaves beside a data set
@@ -61,6 +62,39 @@ def claim_folder(directory: Path, origin: Origin, *, overwrite: bool = False) ->
         return _claim(directory, origin, overwrite=overwrite)
     except OSError as error:
         raise no_place(directory, error) from error
+
+
+def check_place(directory: Path) -> None:
+    """A UserError where no data set can be made. Makes nothing."""
+    try:
+        directory.stat()
+    except FileNotFoundError:
+        if os.path.islink(directory) or not is_writable(directory):
+            raise no_place(directory, PermissionError(errno.EACCES, os.strerror(errno.EACCES))) from None
+    except OSError as error:
+        raise no_place(directory, error) from error
+
+
+def judge_folder(directory: Path, origin: Origin, *, overwrite: bool = False) -> Claim:
+    """What `claim_folder` says of a folder, which it leaves as it is. What is smaller and of the same config is unfinished."""
+    if _is_free(directory):
+        return "new"
+    owner = _owner(directory)
+    if overwrite:
+        return "new"
+    finished = (directory / MANIFEST_NAME).exists()
+    if owner["identity"] != origin.identity:
+        if finished and read_manifest(directory).parts:
+            raise UserError(f"{directory} is an index over several data sets; choose another --out")
+        if not _is_smaller(owner, origin):
+            difference = _difference(owner["config"], origin.config)
+            raise UserError(f"{directory} holds a data set of another config ({difference}); choose another --out, or give --overwrite")
+    if finished:
+        _check_whole(directory)
+    if finished and owner["identity"] != origin.identity:
+        _check_papers(directory)
+        return "unfinished"
+    return "finished" if finished else "unfinished"
 
 
 def rewrite_claim(directory: Path, origin: Origin) -> None:
@@ -130,18 +164,14 @@ def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
         if write_text_once(_claim_path(directory), json_text(origin.as_dict())):
             return "new"  # else another run was faster, and it may be another data set's
     owner = _owner(directory)
-    if overwrite:
+    claim = judge_folder(directory, origin, overwrite=overwrite)
+    if claim == "new":
         return _claim_anew(directory, origin)
-    finished = (directory / MANIFEST_NAME).exists()
+    if claim == "finished":
+        clear_progress(directory)  # of a run that ended right after its manifest
     if owner["identity"] == origin.identity:
-        return _finished(directory) if finished else "unfinished"
-    if finished and read_manifest(directory).parts:
-        raise UserError(f"{directory} is an index over several data sets; choose another --out")
-    if not _is_smaller(owner, origin):
-        raise UserError(f"{directory} holds a data set of another config ({_difference(owner['config'], origin.config)}); choose another --out, or give --overwrite")
-    if finished:
-        _check_whole(directory)
-        _check_papers(directory)
+        return claim
+    if (directory / MANIFEST_NAME).exists():
         _keep_shards(directory, origin)
     else:
         adopt_records(directory, owner["identity"], origin.identity)
@@ -172,13 +202,6 @@ def _claim_anew(directory: Path, origin: Origin) -> Claim:
 
 def _claim_path(directory: Path) -> Path:
     return directory / PROGRESS_FOLDER / CLAIM_NAME
-
-
-def _finished(directory: Path) -> Claim:
-    """Checks that a data set with a manifest still has its files, and clears what a run left that ended right after its manifest."""
-    _check_whole(directory)
-    clear_progress(directory)
-    return "finished"
 
 
 def _check_whole(directory: Path) -> None:

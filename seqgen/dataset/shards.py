@@ -66,10 +66,15 @@ def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: 
             previous, count, size = sequence, count + 1, size + len(data)
         if previous is None:
             raise ValueError(f"{path.name}: a shard needs at least one sequence")
-        end = bytes(_round_up(size + 2 * tarfile.BLOCKSIZE, tarfile.RECORDSIZE) - size)  # two empty blocks, and the last record filled
+        end = bytes(shard_bytes(size) - size)
         file.write(end)
         whole.update(end)
     return ShardRecord(path.name, previous.split, count, size + len(end), whole.hexdigest())
+
+
+def shard_bytes(size: int) -> int:
+    """The size of a shard whose sequences take `size` bytes: two empty blocks more, and the last record filled."""
+    return _round_up(size + 2 * tarfile.BLOCKSIZE, tarfile.RECORDSIZE)
 
 
 def sample_bytes(key: str, members: Iterable[tuple[str, bytes]]) -> bytes:

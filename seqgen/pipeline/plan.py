@@ -3,7 +3,7 @@
 All of it is arithmetic: a data set of a million shards is planned as fast as one of four, and a plan is worked out when it is asked for.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -99,6 +99,11 @@ class ShardPlans(Sequence[ShardPlan]):
             lacking = len(split) * split.size - split.sequences  # in its last shard
             total += split.size * int(np.count_nonzero((places >= start) & (places < start + len(split)))) - lacking * (start + len(split) - 1 in self.places)
         return total
+
+    def lengths(self, places: Iterable[int] | None = None) -> Iterator[int]:
+        """How many sequences they hold, each; or those at some places."""
+        chosen = self.places if places is None else (self.places[place] for place in places)
+        return (len(split.held(number)) for split, number in map(self._split, chosen))
 
     def place(self, name: str) -> int | None:
         """The place of the shard of a name; None where it is not among them."""
