@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from seqgen.errors import UserError
 
 if TYPE_CHECKING:
     from seqgen.dataset import Dataset, HandSequence
+    from seqgen.pipeline.config import GenerateConfig
+    from seqgen.pipeline.plan import Portion
 
 ALIASES = {"pose_bank": "poses.bank", "pose_format": "poses.format", "hand": "hand.kind", "renderer": "render.renderer"}
 
@@ -32,14 +35,14 @@ def generate_command(words: list[str]) -> int:
     if {"-h", "--help"} & set(words):
         _print_generate_help(GenerateConfig)
         return 0
-    overwrite = "--overwrite" in words
-    words = [word for word in words if word != "--overwrite"]
+    overwrite, dry = "--overwrite" in words, "--dry-run" in words
+    words = [word for word in words if word not in ("--overwrite", "--dry-run")]
     name = words.pop(0) if words and not words[0].startswith("-") else None
     overrides = parse_overrides(words, ALIASES)
     out, part, shard, sequence = (_one_word(overrides, option) for option in ("out", "shard_range", "only_shard", "sequence"))
     if sequence is not None:
-        if part is not None or shard is not None or overwrite:
-            raise UserError("command line: --sequence goes without --shard-range, --only-shard and --overwrite")
+        if part is not None or shard is not None or overwrite or dry:
+            raise UserError("command line: --sequence goes without --shard-range, --only-shard, --overwrite and --dry-run")
         return again_command(name, out, sequence, overrides)
     if part is not None and (overwrite or shard is not None):
         raise UserError(f"command line: --shard-range goes without {'--overwrite' if overwrite else '--only-shard'}: other machines work in the same folder")
@@ -51,6 +54,8 @@ def generate_command(words: list[str]) -> int:
     from seqgen.pipeline.run import generate_dataset
 
     portion = Portion(shard=shard) if part is None else parse_range(part)
+    if dry:
+        return dry_run(config, directory, portion, overwrite=overwrite)
     with _Reporter(config.sequences) as reporter:
         outcome = generate_dataset(config, directory, overwrite=overwrite, portion=portion, say=reporter.say, report=reporter.report)
     if not outcome.whole:
@@ -63,6 +68,39 @@ def generate_command(words: list[str]) -> int:
     if config.output.preview:
         print(f"{directory / 'preview.png'}: what it looks like")
     return 0
+
+
+def dry_run(config: "GenerateConfig", directory: Path, portion: "Portion", *, overwrite: bool) -> int:
+    """`seqgen generate --dry-run`: what the same command without it would come to; refused as that would be. Nothing is written but the cache."""
+    from seqgen.pipeline.estimate import MEASURED_S, estimate_run
+
+    say = partial(print, flush=True)
+    estimate, measured = estimate_run(config, directory, portion, overwrite=overwrite, say=say)
+    width, height = config.clip.size
+    print(f"{estimate.sequences:,} sequences of {config.clip.frames} frames, {width} x {height} px, in {estimate.shards:,} shards: {_size(estimate.bytes)}")
+    if estimate.todo_shards < estimate.shards:
+        print(f"to be made of them: {estimate.todo_sequences:,} sequences in {estimate.todo_shards:,} shards: {_size(estimate.todo_bytes)}")
+    stages = f"{measured.generate_s * 1e3:.1f} to generate and {measured.encode_s * 1e3:.1f} to encode"
+    print(f"one sequence: {measured.clip_s * 1e3:.1f} ms on one core, {stages}; {_size(measured.bytes)} (mean of {measured.clips}, measured for {MEASURED_S:g} s)")
+    print(f"time: {_duration(estimate.seconds)} on {estimate.workers} core{'s' * (estimate.workers > 1)} like this one, start and end not counted; nothing was written")
+    return 0
+
+
+def _size(size: float | int) -> str:
+    """Bytes as a person reads them."""
+    unit = min(4, max(0, len(str(round(size))) - 1) // 3)
+    return f"{size / 1000**unit:,.{0 if unit == 0 else 1}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[unit]}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours = minutes / 60
+    return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h" if hours < 10_000 else f"{hours / 24:,.0f} days"
 
 
 def _print_verdict(directory: Path) -> None:
@@ -164,6 +202,7 @@ def _print_generate_help(model: type) -> None:
     print("The same command again continues; with more --sequences it extends what is there.\n")
     print("  --shard-range i/n    every n-th shard from the i-th on (from 0): n machines that share the folder make it together")
     print("  --only-shard K       one shard, by name or number, in this process; what it raises is shown as it is")
+    print("  --dry-run            what it would come to: sequences, shards, bytes and time, from a measurement of five seconds; writes nothing")
     print("  --sequence ID        one clip of a finished data set made again and compared: seqgen generate DATASET --sequence 31415 [--out DIR]\n")
     print("Short for longer names: " + ", ".join(f"--{short.replace('_', '-')} is --{full}" for short, full in ALIASES.items()) + "\n")
     for dotted, default, text in field_table(model):

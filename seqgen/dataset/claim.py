@@ -13,6 +13,7 @@ Knows nothing of how shards are made.
 import errno
 import json
 import os
+import stat
 import time
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -67,7 +68,8 @@ def claim_folder(directory: Path, origin: Origin, *, overwrite: bool = False) ->
 def check_place(directory: Path) -> None:
     """A UserError where no data set can be made. Makes nothing."""
     try:
-        directory.stat()
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            raise UserError(f"{directory} is a file; choose another --out")
     except FileNotFoundError:
         if os.path.islink(directory) or not is_writable(directory):
             raise no_place(directory, PermissionError(errno.EACCES, os.strerror(errno.EACCES))) from None

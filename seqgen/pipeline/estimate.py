@@ -6,11 +6,13 @@
 Writes nothing. Does not know what a cluster's cores are like: they are taken to be this machine's.
 """
 
+import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import gcd
 from pathlib import Path
 
@@ -21,15 +23,16 @@ from seqgen.dataset.encoding import encode_sequence
 from seqgen.dataset.hold import held_alone
 from seqgen.dataset.manifest import MANIFEST_NAME, read_manifest
 from seqgen.dataset.progress import finished_shards
-from seqgen.dataset.sequence import HandSequence
 from seqgen.dataset.shards import sample_bytes, shard_bytes
+from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import Sources, generate_sequence
+from seqgen.pipeline.generate import Sources, batch_size, generate_sequences, open_sources
 from seqgen.pipeline.plan import Portion, ShardPlans, plan_shards
 from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.run import check_means, num_workers
 
+log = logging.getLogger(__name__)
 MEASURED_S = 5.0
-AT_ONCE = 4  # clips between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -61,22 +64,32 @@ class Estimate:
     seconds: float
 
 
+def estimate_run(
+    config: GenerateConfig, directory: Path, portion: Portion, *, overwrite: bool = False, say: Callable[[str], None] = log.info
+) -> tuple[Estimate, Measurement]:
+    """What `generate_dataset` with these arguments would come to, and the measurement it rests on. UserErrors as there."""
+    check_means(config)
+    portion.among(plan_shards(config))
+    check_place(directory)
+    with one_thread():
+        assets = gather_assets(config, say)
+    plans, todo = shards_to_make(directory, config, Origin(config.content(), assets.digest), portion, overwrite=overwrite)
+    measured = measure(config, open_sources(assets, config))
+    return foresee(plans, todo, measured, num_workers(config)), measured
+
+
 def measure(config: GenerateConfig, sources: Sources, *, seconds: float = MEASURED_S, clock: Callable[[], float] = time.perf_counter) -> Measurement:
     """Clips from all over the data set, for so many seconds or until there are no more. The first is made once before, for what only a first one costs."""
     with one_thread():
         indices = spread(config.sequences)
-        list(_generate([0], sources, config))
+        list(generate_sequences([0], sources, config))
         taken, generated, encoded, sizes = clock(), 0.0, 0.0, list[int]()
-        while generated + encoded < seconds and (chosen := [index for _, index in zip(range(AT_ONCE), indices, strict=False)]):
-            clips = list(_generate(chosen, sources, config))
+        while generated + encoded < seconds and (chosen := list(islice(indices, batch_size(config)))):
+            clips = list(generate_sequences(chosen, sources, config))
             between = clock()
             sizes += [len(sample_bytes(clip.key, encode_sequence(clip, jpeg_quality=config.output.jpeg_quality))) for clip in clips]
             generated, encoded, taken = generated + between - taken, encoded + (now := clock()) - between, now
     return Measurement(len(sizes), generated / len(sizes), encoded / len(sizes), sum(sizes) / len(sizes))
-
-
-def _generate(indices: Sequence[int], sources: Sources, config: GenerateConfig) -> Iterator[HandSequence]:
-    return (generate_sequence(index, sources, config) for index in indices)
 
 
 def spread(total: int) -> Iterator[int]:
@@ -89,8 +102,8 @@ def spread(total: int) -> Iterator[int]:
 
 def foresee(plans: ShardPlans, todo: Sequence[int], measured: Measurement, workers: int) -> Estimate:
     """What comes of shards of which those at `todo` are still to be made. No shard is shared between workers."""
-    sizes = Counter(plans.lengths())
-    lacking = Counter(plans.lengths(todo))
+    sizes = plans.lengths()
+    lacking = plans.lengths(todo)
     sequences = sum(length * count for length, count in lacking.items())
     hands = max(1, min(workers, len(todo)))
     seconds = max(sequences * measured.clip_s / hands, max(lacking, default=0) * measured.clip_s)

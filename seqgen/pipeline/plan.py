@@ -3,7 +3,8 @@
 All of it is arithmetic: a data set of a million shards is planned as fast as one of four, and a plan is worked out when it is asked for.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -93,17 +94,18 @@ class ShardPlans(Sequence[ShardPlan]):
     @property
     def sequences(self) -> int:
         """How many sequences they hold."""
-        places, total = np.asarray(self.places, int), 0
-        for split in self.splits:
-            start = self._starts[split.split]
-            lacking = len(split) * split.size - split.sequences  # in its last shard
-            total += split.size * int(np.count_nonzero((places >= start) & (places < start + len(split)))) - lacking * (start + len(split) - 1 in self.places)
-        return total
+        return sum(length * count for length, count in self.lengths().items())
 
-    def lengths(self, places: Iterable[int] | None = None) -> Iterator[int]:
-        """How many sequences they hold, each; or those at some places."""
-        chosen = self.places if places is None else (self.places[place] for place in places)
-        return (len(split.held(number)) for split, number in map(self._split, chosen))
+    def lengths(self, chosen: Sequence[int] | None = None) -> Counter[int]:
+        """How many of them hold how many sequences; or of those at some places."""
+        places = np.asarray(self.places, int) if chosen is None else self.places.start + self.places.step * np.asarray(chosen, int)
+        found: Counter[int] = Counter()
+        for split in filter(len, self.splits):
+            start = self._starts[split.split]
+            last = start + len(split) - 1  # the only one that need not be full
+            found[split.size] += int(np.count_nonzero((places >= start) & (places < last)))
+            found[len(split.held(len(split) - 1))] += int(np.count_nonzero(places == last))
+        return +found
 
     def place(self, name: str) -> int | None:
         """The place of the shard of a name; None where it is not among them."""

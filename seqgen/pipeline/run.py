@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from seqgen.dataset.claim import Origin, is_claimed_for, no_place
+from seqgen.dataset.claim import Origin, check_place, is_claimed_for, no_place
 from seqgen.dataset.hold import Hold, claim_alone, claim_together, hold_folder
 from seqgen.dataset.index import INDEX_NAME
 from seqgen.dataset.manifest import MANIFEST_NAME
@@ -81,10 +81,8 @@ def generate_dataset(
     ShardsFailed, after all else is done, when shards could not be made.
     """
     began = datetime.now(UTC)
-    if config.render.renderer != "warp" or config.device != "cpu":
-        load_renderer(config.render.renderer, device=config.device)  # refuses here, before any work, what the workers would refuse
-    if num_workers(config):
-        check_address()
+    check_means(config)
+    check_place(directory)
     chosen = portion.among(plan_shards(config))
     with one_thread():
         assets = gather_assets(config, say)
@@ -96,6 +94,14 @@ def generate_dataset(
         if not portion.is_shared:
             hold.sweep()
         return run.make(chosen, portion)
+
+
+def check_means(config: GenerateConfig) -> None:
+    """Refuses, before any work, a renderer, a device or a cluster that is not there."""
+    if config.render.renderer != "warp" or config.device != "cpu":
+        load_renderer(config.render.renderer, device=config.device)
+    if num_workers(config):
+        check_address()
 
 
 def num_workers(config: GenerateConfig) -> int:
@@ -120,7 +126,7 @@ def _held(directory: Path) -> Iterator[Hold]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if not directory.is_file():
+        if not os.path.isfile(directory):  # not Path.is_file, which raises for a name that is too long
             raise no_place(directory, error) from error
         raise UserError(f"{directory} is a file; choose another --out") from error
     with storage_named(directory), hold_folder(directory) as hold:
