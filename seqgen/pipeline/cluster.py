@@ -27,6 +27,9 @@ LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 OBJECT_STORE_BYTES = 150_000_000  # beside the assets themselves
 TEMPORARY_BYTES = 107 - len("/ray/session_2026-11-20_19-15-49_328190_4194304/sockets/plasma_store")  # a socket's name has 107 bytes (unix(7)); Ray adds these
 
+WAIT_S = 10.0  # for a cluster's head to answer
+HTTP2_SETTINGS = b"\x04"  # the type of a frame
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + b"\0" * 5
 log = logging.getLogger(__name__)
 
 
@@ -154,12 +157,44 @@ def _address() -> str | None:
 def check_address() -> None:
     """Refuses at once a RAY_ADDRESS that Ray would try for minutes."""
     address = _address()
-    if address in (None, "auto"):
+    if address is None:
         return
+    named = address
+    if address == "auto":
+        address = _running_here()
+        named = f"auto ({address})"
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:
-        raise UserError(f"RAY_ADDRESS {address}: expected host:port of a running cluster's head, or auto")
+        raise UserError(f"RAY_ADDRESS {named}: expected host:port of a running cluster's head, or auto")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        is_grpc = _speaks_grpc(host.strip("[]"), int(port))
     except (OSError, OverflowError) as error:
-        raise UserError(f"RAY_ADDRESS {address}: nothing answers there ({error}); start a cluster, or unset RAY_ADDRESS to work on this machine alone") from None
+        raise UserError(f"RAY_ADDRESS {named}: nothing answers there ({error}); start a cluster, or unset RAY_ADDRESS to work on this machine alone") from None
+    if not is_grpc:
+        raise UserError(f"RAY_ADDRESS {named}: what answers there is no Ray cluster's head; its port is 6379 unless `ray start --port` says another")
+
+
+def _running_here() -> str:
+    """The address of the cluster that this machine is a node of."""
+    from ray._private.services import get_ray_address_from_environment
+
+    try:
+        address = get_ray_address_from_environment("auto", None)
+    except ConnectionError:
+        address = None
+    if not address:
+        raise UserError("RAY_ADDRESS auto: no Ray cluster runs on this machine; start one with `ray start --head`, or unset RAY_ADDRESS to work on this machine alone")
+    return address
+
+
+def _speaks_grpc(host: str, port: int) -> bool:
+    """Whether a server greets as those of gRPC do, with the settings of HTTP/2 (RFC 9113, 3.4 and 6.5): any other would leave Ray waiting for 40 seconds."""
+    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+        socket.create_connection((host, port), timeout=WAIT_S).close()
+        return True
+    with socket.create_connection((host, port), timeout=WAIT_S) as connection:
+        try:
+            connection.sendall(HTTP2_GREETING)
+            return connection.recv(9, socket.MSG_WAITALL)[3:4] == HTTP2_SETTINGS
+        except OSError:  # hung up, or silent
+            return False
