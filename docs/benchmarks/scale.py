@@ -1,7 +1,7 @@
 """A million shards through the real driver, without making them: what the loop, the manifest and the index cost at the scale of a billion frames.
 
     python docs/benchmarks/scale.py nodes --out DIR --shards 1000000 --clips 10 --nodes 10000     fake nodes in this process; records really written
-    python docs/benchmarks/scale.py ray --out DIR --nodes 10000 --seconds 180                     fake nodes behind real Ray actors that sleep
+    python docs/benchmarks/scale.py ray --nodes 10000 --seconds 180                     fake nodes behind real Ray actors that sleep
 
 The code that runs is that of `seqgen generate`: `ShardPlans`, the loop of `seqgen.pipeline.loop`, the records, the check of what is there, index and manifest.
 What is made up: a shard is an empty file with the size of a real one (no blocks on the disk), its clips' rows are real in form and drawn from a few values,
@@ -9,8 +9,10 @@ and a node takes a random time over it. Nodes of one process do not wait for the
 """
 
 import argparse
+import asyncio
 import hashlib
 import heapq
+import itertools
 import json
 import threading
 import time
@@ -31,9 +33,10 @@ from seqgen.dataset.manifest import SHARD_FOLDER
 from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.progress import record_shard
 from seqgen.dataset.shards import ShardRecord
+from seqgen.pipeline.cluster import Cluster, RayPool
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.finish import describe_run
-from seqgen.pipeline.loop import Done
+from seqgen.pipeline.loop import Done, make_shards
 from seqgen.pipeline.plan import Portion, ShardPlan, plan_shards
 from seqgen.pipeline.run import Run
 from seqgen.pipeline.work import Work
@@ -221,16 +224,82 @@ def nodes(known: argparse.Namespace) -> dict[str, Any]:
     return told | {"index_bytes": (known.out / "index.parquet").stat().st_size, "manifest_bytes": (known.out / "dataset.json").stat().st_size}
 
 
+class Sleeper:
+    """A Ray actor that is very many nodes: each of its calls sleeps as one node would work, and says that a shard is made. No file is written."""
+
+    async def open(self, work: Any) -> None:
+        pass
+
+    async def make(self, plan: ShardPlan, seconds: float) -> ShardRecord:
+        await asyncio.sleep(seconds)
+        return ShardRecord(plan.name, plan.name.partition("-")[0], len(plan.ids), len(plan.ids) * CLIP_BYTES, hashlib.sha256(plan.name.encode()).hexdigest())
+
+
+class SleepingNode:
+    """One of the nodes of a Sleeper, with the calls that `RayPool` makes of an actor."""
+
+    def __init__(self, actor: Any, seconds: float, rng: np.random.Generator) -> None:
+        self.open, self.make = actor.open, self
+        self._actor, self._seconds, self._rng = actor, seconds, rng
+
+    def remote(self, plan: ShardPlan) -> Any:
+        return self._actor.make.remote(plan, self._seconds * self._rng.uniform(0.5, 1.5))
+
+
+class SleepingPool(RayPool):
+    """The pool of a real run, whose actors are nodes that sleep: `processes` of Ray hold them all."""
+
+    def __init__(self, cluster: Cluster, nodes: int, processes: int, seconds: float) -> None:
+        import ray
+
+        super().__init__(cluster, None)
+        self.size = nodes
+        kind = ray.remote(num_cpus=0, max_concurrency=nodes)(Sleeper)
+        self._sleepers, self._seconds, self._rng = itertools.cycle([kind.remote() for _ in range(processes)]), seconds, np.random.default_rng(0)
+
+    def new_worker(self) -> SleepingNode:
+        return SleepingNode(next(self._sleepers), self._seconds, self._rng)
+
+
+def through_ray(known: argparse.Namespace) -> dict[str, Any]:
+    """Nodes behind real Ray: every shard is a call to an actor, waited for as in a run."""
+    config = GenerateConfig(sequences=10**8)
+    with Cluster(2, 0) as cluster:
+        pool, speed = SleepingPool(cluster, known.nodes, 2, known.node_seconds), Speed(known.shards)
+        warm, before, cpu = known.nodes, 0.0, 0.0
+        try:
+            for _ in make_shards(plan_shards(config), pool, config.seed):
+                speed(None)
+                if speed.made == warm:
+                    before, cpu, start = memory_mb(), time.process_time(), time.monotonic()
+                if time.monotonic() - speed.start > known.seconds:
+                    break
+        except Stopped:
+            pass
+        counted, seconds = speed.made - warm, time.monotonic() - start
+        return {
+            "nodes": known.nodes,
+            "shards": counted,
+            "seconds": seconds,
+            "a_second": counted / seconds,
+            "driver_cpu_us_a_shard": (time.process_time() - cpu) / counted * 1e6,
+            "growth_mb": memory_mb() - before,
+        }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["nodes"])
-    parser.add_argument("--out", type=Path, required=True, help="an empty folder with room for the records")
+    parser.add_argument("part", choices=["nodes", "ray"])
+    parser.add_argument("--out", type=Path, help="an empty folder with room for the records")
     parser.add_argument("--shards", type=int, default=1_000_000)
     parser.add_argument("--clips", type=int, default=10, help="in a shard")
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--node-seconds", type=float, default=5.0, help="that a node takes over a shard, on average")
+    parser.add_argument("--seconds", type=float, default=180.0, help="of part ray, at most")
     known = parser.parse_args()
-    print(json.dumps({"nodes": nodes}[known.part](known), indent=1))
+    if known.part == "nodes" and known.out is None:
+        parser.error("nodes needs --out, an empty folder")
+    print(json.dumps({"nodes": nodes, "ray": through_ray}[known.part](known), indent=1))
 
 
 if __name__ == "__main__":
