@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from seqgen.cli.live import generator_fields, live_data, refuse_generated
 from seqgen.config import field_table, find_config, overlay, parse_overrides, read_toml, shipped_configs
 from seqgen.errors import UserError
 
@@ -64,16 +65,19 @@ def train_command(words: list[str]) -> int:
 
     if {"-h", "--help"} & set(words):
         shipped = f"CONFIG is a TOML file or one of: {', '.join(shipped_configs('train'))} (default seqhand_small)"
-        _print_help("train [CONFIG] [--out DIR]", f"{shipped}; --out defaults to outputs/train/<config name>")
+        live = "--data generate:CONFIG learns from clips that are made meanwhile, by the readers, and never repeated; --generate.<section>.<field> VALUE sets fields of that config"
+        _print_help("train [CONFIG] [--out DIR]", f"{shipped}; --out defaults to outputs/train/<config name>\n{live}")
         return 0
     name = words.pop(0) if words and not words[0].startswith("-") else "seqhand_small"
     path = find_config(name, "train")
     out, overrides = _out(parse_overrides(words, ALIASES))
+    generated, overrides = generator_fields(overrides)
     tables = read_toml(path)
     for field, value in overrides.items():
         tables = overlay(tables, field, value)
     config = train_config(tables, where="command line" if overrides else str(path))
-    return _taught(lambda **told: train(config, out or Path("outputs/train") / path.stem, **told))
+    live = live_data(config.data, generated)
+    return _taught(lambda **told: train(config, out or Path("outputs/train") / path.stem, live=live, **told))
 
 
 def finetune_command(words: list[str]) -> int:
@@ -89,6 +93,7 @@ def finetune_command(words: list[str]) -> int:
     out, given = _out(parse_overrides(words, {name: ALIASES[name] for name in ("train_workers", "backbone_weights")}))
     checkpoint, data = given.pop("from", None), _listed(given.pop("data", None))
     frozen = _listed(given.pop("freeze")) if "freeze" in given else None  # "none" is read as an empty list
+    refuse_generated(data, "finetune")
     if not isinstance(checkpoint, str) or not data:
         raise UserError("finetune: needs --from CKPT and --data DATASET; `seqgen finetune --help` says how")
     run = Path(checkpoint).resolve().parent.name

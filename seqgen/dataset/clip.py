@@ -3,9 +3,9 @@
 A still is a clip of one frame. What a source does not know is None. Plain arrays; knows no file format but, for our own data, `Dataset`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
@@ -77,4 +77,24 @@ class ClipSource(Protocol):
 
     def read(self, position: int, frames: Sequence[int] | None = None) -> LabelledClip:
         """The clip, whole or the frames asked for in their order."""
+        ...
+
+
+@runtime_checkable
+class MadeClips(ClipSource, Protocol):
+    """Clips that are made when they are asked for, others in each epoch; those of epoch 0 are what `read` gives."""
+
+    def make(self, epoch: int, requests: Sequence[tuple[int, Sequence[int]]]) -> Iterator[LabelledClip]:
+        """For each position of an epoch, with the frames wanted of it, the clip."""
+        ...
+
+
+class LiveData(Protocol):
+    """A data set that is made while it is learned from. It reaches training from outside; `content` is what decides its clips, as plain JSON values."""
+
+    @property
+    def content(self) -> dict[str, Any]: ...
+
+    def clips(self, split: str | None, pictures: Sequence[PictureKind]) -> ClipSource:
+        """The clips of a split, or of all. UserError where there are none, or not these pictures."""
         ...

@@ -13,9 +13,9 @@ from jaxtyping import Float32
 
 from seqgen.dataset import Dataset
 from seqgen.dataset.clip import LabelledClip, PictureKind
-from seqgen.dataset.encoding import decode_labels, decode_meta, decode_pictures
+from seqgen.dataset.encoding import FRAME_MEMBERS, decode_labels, decode_meta, decode_pictures
 from seqgen.dataset.meta import sequence_key
-from seqgen.dataset.sequence import is_hand
+from seqgen.dataset.sequence import HandSequence, is_hand
 from seqgen.dataset.shards import first_members, read_members, shard_spans
 from seqgen.errors import UserError
 from seqgen.skeleton import PART_OCCLUDER
@@ -37,8 +37,7 @@ class DatasetClips:
 
     def __init__(self, dataset: Dataset, *, pictures: Sequence[PictureKind] = ("rgb", "mask")) -> None:
         """`pictures`: what to read of each frame, colours or one kind of depth at least. UserError when the data set has no such files."""
-        if "rgb" not in pictures and not {"depth", "depth_sensor"} & set(pictures):
-            raise ValueError(f"a clip needs colours or depth, not only {tuple(pictures)}")
+        check_needs(pictures)
         self.name = dataset.directory.name
         self.directory = dataset.directory
         self.pictures = tuple(dict.fromkeys(pictures))
@@ -79,27 +78,8 @@ class DatasetClips:
     def _decode(self, key: str, members: dict[str, bytes], frames: Sequence[int]) -> LabelledClip:
         meta = decode_meta(key, members)
         labels = decode_labels(key, members, meta["frames"], ARRAYS)
-        chosen = {name: array if array is None or name == "betas" else array[list(frames)] for name, array in labels.items()}
-        if chosen["box_px"] is None:
-            chosen["box_px"] = _box_about(chosen["joints_px"])
-        return LabelledClip(
-            key=key,
-            source=self.name,
-            side=meta["hand"]["side"],
-            fps=meta["fps"],
-            joints_valid=np.ones((len(frames), 21), bool),
-            camera_kind=meta["camera"]["kind"],
-            hand=meta["hand"]["kind"],
-            **chosen,
-            **{"rgb": None, **self._decode_pictures(key, members, meta, frames)},
-        )
-
-    def _decode_pictures(self, key: str, members: dict[str, bytes], meta: dict[str, Any], frames: Sequence[int]) -> dict[str, Array]:
         pictures = {picture: decode_pictures(key, MEMBERS[picture], members, meta, frames) for picture in self.pictures}
-        parts = pictures.pop("mask", None)
-        masks = {} if parts is None else {"mask": is_hand(parts), "occluder": parts == PART_OCCLUDER}
-        fields = {"rgb": "rgb", "depth": "depth_tenth_mm", "depth_sensor": "depth_tenth_mm"}
-        return {fields[picture]: array for picture, array in pictures.items()} | masks
+        return _labelled(key, self.name, meta, labels, pictures, frames)
 
     def _check_members(self) -> None:
         """One data set has one set of members, so its first clip tells."""
@@ -124,6 +104,46 @@ class DatasetClips:
     def __getstate__(self) -> dict[str, Any]:
         self.locate()
         return self.__dict__
+
+
+def check_needs(pictures: Sequence[PictureKind]) -> None:
+    """ValueError for pictures that make no clip."""
+    if "rgb" not in pictures and not {"depth", "depth_sensor"} & set(pictures):
+        raise ValueError(f"a clip needs colours or depth, not only {tuple(pictures)}")
+
+
+def clip_of(sequence: HandSequence, source: str, pictures: Sequence[PictureKind], frames: Sequence[int] | None = None) -> LabelledClip:
+    """The clip that a `ClipSource` called `source` would read from where this sequence is stored; its arrays may be the sequence's own."""
+    frames = range(len(sequence.rgb)) if frames is None else frames
+    labels = {name: getattr(sequence.labels, name) for name in ARRAYS}
+    chosen = {picture: getattr(sequence, FRAME_MEMBERS[MEMBERS[picture]].field)[list(frames)] for picture in pictures}
+    return _labelled(sequence.key, source, sequence.meta, labels, chosen, frames)
+
+
+def _labelled(key: str, source: str, meta: dict[str, Any], labels: dict[str, Array | None], pictures: dict[PictureKind, Array], frames: Sequence[int]) -> LabelledClip:
+    """A clip of some frames, from the labels of all and the pictures of these."""
+    chosen = {name: array if array is None or name == "betas" else array[list(frames)] for name, array in labels.items()}
+    if chosen["box_px"] is None:
+        chosen["box_px"] = _box_about(chosen["joints_px"])
+    return LabelledClip(
+        key=key,
+        source=source,
+        side=meta["hand"]["side"],
+        fps=meta["fps"],
+        joints_valid=np.ones((len(frames), 21), bool),
+        camera_kind=meta["camera"]["kind"],
+        hand=meta["hand"]["kind"],
+        **chosen,
+        **{"rgb": None, **_clip_fields(pictures)},
+    )
+
+
+def _clip_fields(pictures: dict[PictureKind, Array]) -> dict[str, Array]:
+    """Pictures under the names that a clip has for them."""
+    fields = {"rgb": "rgb", "depth": "depth_tenth_mm", "depth_sensor": "depth_tenth_mm"}
+    parts = pictures.get("mask")
+    masks = {} if parts is None else {"mask": is_hand(parts), "occluder": parts == PART_OCCLUDER}
+    return {fields[picture]: array for picture, array in pictures.items() if picture in fields} | masks
 
 
 def _box_about(joints_px: Float32[Array, "frames 21 2"]) -> Float32[Array, "frames 4"]:

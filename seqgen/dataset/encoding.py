@@ -103,6 +103,11 @@ def decode_pictures(key: str, name: str, members: Mapping[str, bytes], meta: Map
     return np.stack([_decode(key, f"{frame:03d}.{name}", members, lambda data: _checked(read(data, shape), member.dtype, shape)) for frame in frames])
 
 
+def stored_rgb(rgb: UInt8[Array, "frames height width 3"], jpeg_quality: int) -> UInt8[Array, "frames height width 3"]:
+    """What is read of pictures that were stored at this quality."""
+    return np.stack([_read_image(_encode_jpeg(picture, jpeg_quality), picture.shape) for picture in rgb])
+
+
 def decode_labels(key: str, members: Mapping[str, bytes], frames: int, names: Iterable[str]) -> dict[str, Array | None]:
     """Those arrays of `Labels` that are asked for; None where the data set may have none and has none."""
     return _decode(key, "labels.npz", members, lambda data: _decode_arrays(data, frames, names))

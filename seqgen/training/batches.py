@@ -6,27 +6,23 @@ The order is a function of (seed, epoch), the window and the look of a clip of (
 same batches, and an epoch can be entered in its middle without reading what came before. Stills go along as clips of one frame.
 """
 
-import multiprocessing
-import os
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Int64
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from seqgen.config import Section
-from seqgen.dataset.clip import ClipSource
+from seqgen.dataset.clip import ClipSource, LabelledClip, MadeClips
 from seqgen.errors import UserError
 from seqgen.estimators.views.batch import Batch
 from seqgen.estimators.views.feed import Input, sample_of
 from seqgen.estimators.views.sample import Sample, collate
+from seqgen.readers import reader_options
 from seqgen.training.augment import AugmentConfig, augmented
 from seqgen.training.augment_depth import DepthAugmentConfig, augmented_depth
 
@@ -107,9 +103,7 @@ class Batches:
     def _start_readers(self) -> DataLoader[Any]:
         """The loader, made when first asked for."""
         if self._loader is None:
-            readers = self.data.readers
-            options = {"multiprocessing_context": _clean_processes(), "persistent_workers": True, "worker_init_fn": _start_reader} if readers else {}
-            self._loader = DataLoader(self._reading, batch_size=None, sampler=self._order, num_workers=readers, **options)
+            self._loader = DataLoader(self._reading, batch_size=None, sampler=self._order, **reader_options(self.data.readers, __name__))
         return self._loader
 
 
@@ -127,18 +121,29 @@ class _Reading(Dataset):
 
     def __getitem__(self, task: _Task) -> Batch | UserError:
         """A batch. The user's mistakes come back as values: the loader would wrap a raised one in the reader's traceback."""
-        epoch, places = task
+        epoch, numbers = task
+        places = [_Place(*self.places[number].tolist()) for number in numbers]
         try:
-            return collate([self._sample(epoch, _Place(*self.places[place].tolist())) for place in places])
+            return collate([self._sample(clip, epoch, place) for clip, place in zip(self._clips(epoch, places), places, strict=True)])
         except UserError as error:
             return error
 
-    def _sample(self, epoch: int, place: _Place) -> Sample:
-        source = self.sources[place.source]
-        window = _window(source.num_frames(place.position), self.data, _stream(self.seed, LOOK, epoch, place.clip))
-        clip = source.read(place.position, window if place.still < 0 else [window[place.still]])
+    def _clips(self, epoch: int, places: list[_Place]) -> Iterator[LabelledClip]:
+        """The clips of a batch: read one by one; those of a source that makes them, made together."""
+        wanted = [(place, self._frames(epoch, place)) for place in places]
+        makers = {number: source for number, source in enumerate(self.sources) if isinstance(source, MadeClips)}
+        made = {number: maker.make(epoch, [(place.position, frames) for place, frames in wanted if place.source == number]) for number, maker in makers.items()}
+        for place, frames in wanted:
+            yield next(made[place.source]) if place.source in made else self.sources[place.source].read(place.position, frames)
+
+    def _frames(self, epoch: int, place: _Place) -> list[int]:
+        """Which frames of a clip are wanted."""
+        window = _window(self.sources[place.source].num_frames(place.position), self.data, _stream(self.seed, LOOK, epoch, place.clip))
+        return window if place.still < 0 else [window[place.still]]
+
+    def _sample(self, clip: LabelledClip, epoch: int, place: _Place) -> Sample:
         if len(self.sources) > 1:  # data sets number their clips alike
-            clip = replace(clip, key=f"{source.name}/{clip.key}")
+            clip = replace(clip, key=f"{self.sources[place.source].name}/{clip.key}")
         if self.augment is None:
             return sample_of(clip, self.input, hand=self.hand)
         look = _stream(self.seed, LOOK, epoch, place.clip, 1 + place.still)
@@ -187,26 +192,3 @@ def _window(there: int, data: DataConfig, rng: np.random.Generator) -> list[int]
 
 def _stream(seed: int, *concern: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=concern))
-
-
-def _clean_processes() -> Any:
-    """Readers are forked from a server that has this module loaded and no threads: a fork of the training process would copy torch's threads' locks, and fresh
-    processes would load torch once each in every run."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _start_reader(_: int) -> None:
-    """One thread, for the cores are for training; and another that only waits."""
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-    threading.Thread(target=_end_with_training, daemon=True).start()
-
-
-def _end_with_training() -> None:
-    """Ends a reader whose training was killed. torch only looks whether the reader's parent lives, and that is the fork server, which lives as long as its readers."""
-    training = multiprocessing.parent_process()  # the one that asked the fork server
-    assert training is not None
-    training.join()
-    os._exit(1)

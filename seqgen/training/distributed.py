@@ -21,6 +21,7 @@ from seqgen.training.checkpoint import TrainResult, read_result
 from seqgen.training.config import TrainConfig, train_config
 from seqgen.training.group import Group
 from seqgen.training.progress import LOG_NAME
+from seqgen.training.sources import Live
 from seqgen.training.train import teach
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -28,14 +29,14 @@ LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # read when Ray is i
 OBJECT_STORE_BYTES = 100_000_000  # nothing of ours goes through it
 TEMPORARY_BYTES = 107 - len("/ray/session_2026-11-20_19-15-49_328190_4194304/sockets/plasma_store")  # a socket's name has 107 bytes (unix(7)); Ray adds these
 
-Job = dict[str, Any]  # what a rank is sent: plain JSON values
+Job = dict[str, Any]  # what a rank is sent: plain JSON values, and live data, of which each opens its own
 
 
-def train_on_workers(config: TrainConfig, out: Path, *, say: Callable[[str], None]) -> TrainResult:
+def train_on_workers(config: TrainConfig, out: Path, *, live: Live, say: Callable[[str], None]) -> TrainResult:
     """The loop on `config.run.train_workers` processes of one GPU or an equal share of the cores each. UserErrors of a rank come back as such."""
     num_workers = config.run.train_workers
     say(f"{out}: {num_workers} training processes; their progress is in {out / LOG_NAME}")
-    job = {"config": config.model_dump(mode="json"), "out": str(Path(out).absolute()), "folder": os.getcwd()}
+    job = {"config": config.model_dump(mode="json"), "out": str(Path(out).absolute()), "folder": os.getcwd(), "live": dict(live)}
     run_on_workers(teach_one, job, num_workers, cuda=config.run.device == "cuda")
     return read_result(out)
 
@@ -49,7 +50,7 @@ def teach_one(job: Job) -> None:
     if job["config"]["run"]["device"] == "cuda":  # a process sees all GPUs of its machine; one of them is its own
         torch.cuda.set_device(ray.train.torch.get_device())
     place = ray.train.get_context()
-    teach(train_config(job["config"], where="config"), Path(job["out"]), group=Group(place.get_world_rank(), place.get_world_size()))
+    teach(train_config(job["config"], where="config"), Path(job["out"]), live=job["live"], group=Group(place.get_world_rank(), place.get_world_size()))
 
 
 def run_on_workers(work: Callable[[Job], None], job: Job, num_workers: int, *, cuda: bool = False) -> None:

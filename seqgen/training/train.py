@@ -34,7 +34,7 @@ from seqgen.training.freeze import freeze, training_mode
 from seqgen.training.group import ALONE, Group
 from seqgen.training.progress import Clock, RunLog, speeds
 from seqgen.training.schedule import clip_gradients, learning_rate, make_optimiser, set_learning_rate
-from seqgen.training.sources import training_batches, validation_batches
+from seqgen.training.sources import NONE, Live, training_batches, validation_batches
 
 Say = Callable[[str], None]
 Report = Callable[[dict[str, Any], int], None]  # a line of the log, the number of steps of the whole run
@@ -44,11 +44,11 @@ def quiet(*_: object) -> None:
     """Nobody listens."""
 
 
-def teach(config: TrainConfig, out: Path, *, group: Group = ALONE, say: Say = quiet, report: Report = quiet) -> TrainResult:
+def teach(config: TrainConfig, out: Path, *, live: Live = NONE, group: Group = ALONE, say: Say = quiet, report: Report = quiet) -> TrainResult:
     """The loop, in a folder that is claimed. Every rank of a group runs it; rank 0 alone writes, speaks and validates."""
     run, first = config.run, group.rank == 0
     device = _set_up(config, group)
-    batches, validation = training_batches(config), validation_batches(config)
+    batches, validation = training_batches(config, live), validation_batches(config, live)
     num_steps = run.steps or run.epochs * batches.num_batches
 
     estimator = new_estimator(config.model, mano_dir=Path(run.mano_dir) if run.mano_dir else None).to(device)

@@ -1,0 +1,157 @@
+"""The sequences of a config straight from the generator, with no disk between: what a reader of the data set would see, and on without end where that is asked for.
+
+    SequenceStream(config, split="train")                                              # by rising index, in this process
+    DataLoader(SequenceStream(config, endless=True), batch_size=None, num_workers=8)   # the same ones in the same order, whatever the number
+    SequenceStream(config, endless=True, rank=3, world=8, start=120_000)               # one of eight, from an index on
+
+A record is a pure function of config and index, so a stream has no state: it goes on from where it was by `start`. Knows nothing of training.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from seqgen.dataset.encoding import stored_rgb
+from seqgen.dataset.sequence import HandSequence
+from seqgen.errors import UserError
+from seqgen.pipeline.assets import Assets, gather_assets
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
+from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.sharing import Shared
+from seqgen.readers import reader_options
+from seqgen.render import load_renderer
+from seqgen.splits import SPLITS, SplitName
+
+BATCH = 8
+ENDLESS = 2**62  # more than any stream will give
+log = logging.getLogger(__name__)
+
+
+class Maker:
+    """Makes sequences of a config in whatever process it finds itself. The assets are gathered by the first and shared with the processes that it starts."""
+
+    def __init__(self, config: GenerateConfig, say: Callable[[str], None] = log.info) -> None:
+        """UserError for what the config asks for and is not there, before any work begins."""
+        self.config = config
+        if config.render.renderer != "warp" or config.device != "cpu":
+            load_renderer(config.render.renderer, device=config.device)
+        with one_thread():
+            self._assets: Shared[Assets] = Shared(gather_assets(config, say))
+        self._sources: Sources | None = None
+
+    def make(self, indices: Iterable[int]) -> Iterator[HandSequence]:
+        """The sequences of these indices in their order, rgb as it is drawn. Some are made at once, when the first of them is asked for."""
+        waiting = iter(indices)
+        while batch := list(islice(waiting, BATCH)):
+            with one_thread():
+                made = [generate_sequence(index, self._opened(), self.config) for index in batch]
+            yield from made
+
+    def _opened(self) -> Sources:
+        if self._sources is None:
+            if get_worker_info() is not None and self.config.device != "cpu":
+                raise UserError(f"device = {self.config.device}: clips are made in the process that uses them; take no worker processes, or device = cpu")
+            self._sources = open_sources(self._assets.value, self.config)
+        return self._sources
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_sources": None}  # each process opens its own
+
+
+@dataclass(frozen=True)
+class Indices:
+    """The indices of a split in rising order, or all of them: in closed form, for there is no last one. A block of the config's split has `count`, from `first` on."""
+
+    first: int
+    count: int
+    block: int
+
+    def __getitem__(self, number: int) -> int:
+        """The index of that number."""
+        return number // self.count * self.block + self.first + number % self.count
+
+    def num_before(self, index: int) -> int:
+        """How many come before an index."""
+        return index // self.block * self.count + min(max(index % self.block - self.first, 0), self.count)
+
+
+def indices_of(config: GenerateConfig, split: SplitName | None) -> Indices:
+    """Those of a split, or all. UserError for a split that the config leaves empty."""
+    if split is None:
+        return Indices(0, 1, 1)
+    counts, views = config.split.counts(), config.camera.views
+    if not counts.get(split):
+        raise UserError(f"split {split!r}: the config makes no such sequences; it makes {', '.join(name for name in SPLITS if counts[name])}")
+    before = sum(counts[name] for name in SPLITS[: SPLITS.index(split)])
+    return Indices(before * views, counts[split] * views, sum(counts.values()) * views)
+
+
+class SequenceStream(IterableDataset[HandSequence]):
+    """The sequences of a config with indices from `start` to `stop`, all or those of a split, by rising index; each time it is iterated, from the start.
+
+    Every field is what reading the data set of this config gives, bit for bit. With `as_stored` false `rgb` is what was drawn, before the JPEG, a tenth of the work
+    saved.
+
+    Several training processes: each gives its `rank` among `world`, and gets every world-th sequence; which ones depends on the index alone, so a stream that goes on
+    with `start` one after its last sequence goes on with its own.
+
+    Several workers: iterated in the workers of a torch `DataLoader`, each makes its share, and the loader has them in order with `batch_size=None`. Where the loader
+    makes batches, give their size as `group`, the number of sequences in a row that one worker makes: then batches too are the same for any number of workers.
+    `loader` starts workers cleanly. With device = cuda the process itself makes all.
+    """
+
+    def __init__(
+        self,
+        config: GenerateConfig,
+        *,
+        split: SplitName | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        endless: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        group: int = 1,
+        as_stored: bool = True,
+        say: Callable[[str], None] = log.info,
+    ) -> None:
+        """`stop`: None for the end of the data set, config.sequences; it may lie beyond. `endless`: no end at all. Gathers the assets: UserErrors for what is not there."""
+        if endless and stop is not None:
+            raise ValueError(f"an endless stream has no stop, got {stop}")
+        stop = config.sequences if stop is None else stop
+        if start < 0 or (start > stop and not endless):
+            raise ValueError(f"start = {start} and stop = {stop}: expected 0 or more, the first not above the second")
+        if not 0 <= rank < world or group < 1:
+            raise ValueError(f"rank = {rank}, world = {world}, group = {group}: expected a rank from 0 to below world, and a group of at least 1")
+        self.config, self.group, self.as_stored = config, group, as_stored
+        self.maker = Maker(config, say)
+        self._indices = indices_of(config, split)
+        begin = self._indices.num_before(start)
+        end = ENDLESS if endless else self._indices.num_before(stop)
+        self._numbers = range(begin + (rank - begin) % world, end, world)  # those of the split's, counted from its first
+
+    def __iter__(self) -> Iterator[HandSequence]:
+        for sequence in self.maker.make(self._indices[number] for number in self._own_numbers()):
+            yield replace(sequence, rgb=stored_rgb(sequence.rgb, self.config.output.jpeg_quality)) if self.as_stored else sequence
+
+    def __len__(self) -> int:
+        """How many sequences it gives; TypeError for an endless one."""
+        if self._numbers.stop == ENDLESS:
+            raise TypeError("an endless stream has no length")
+        return len(self._numbers)
+
+    def _own_numbers(self) -> Iterator[int]:
+        """Those that this process makes: all, or in a loader's worker every `num_workers`-th group."""
+        worker = get_worker_info()
+        first, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        for begin in range(first * self.group, len(self._numbers), workers * self.group):
+            yield from self._numbers[begin : begin + self.group]
+
+    def loader(self, workers: int, **options: Any) -> "DataLoader[Any]":
+        """A loader with worker processes that hold one thread each, share the assets and end with this process; sequences one by one unless `options` (of torch's
+        `DataLoader`) say `batch_size` and `collate_fn`."""
+        return DataLoader(self, **{"batch_size": None, **reader_options(workers, __name__), **options})
