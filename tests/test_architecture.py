@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seqgen"
-STONES = {"errors", "files", "config", "componentwise", "geometry", "skeleton", "joint_targets", "camera", "splits", "srgb", "turns", "untrusted"}
+STONES = {"errors", "files", "config", "componentwise", "geometry", "skeleton", "joint_targets", "camera", "splits", "srgb", "turns", "untrusted", "readers"}
 # Each heavy library: the only files that may import it at all.
 HOMES = {
     "ray": {"pipeline/cluster.py", "training/distributed.py"},

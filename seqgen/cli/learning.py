@@ -76,8 +76,7 @@ def train_command(words: list[str]) -> int:
     for field, value in overrides.items():
         tables = overlay(tables, field, value)
     config = train_config(tables, where="command line" if overrides else str(path))
-    live = live_data(config.data, generated)
-    return _taught(lambda **told: train(config, out or Path("outputs/train") / path.stem, live=live, **told))
+    return _taught(lambda say, report: train(config, out or Path("outputs/train") / path.stem, live=live_data(config.data, generated, say), say=say, report=report))
 
 
 def finetune_command(words: list[str]) -> int:

@@ -1,6 +1,6 @@
 """Where the two wings meet: a config of the generator handed to training as a data set, `--data generate:CONFIG [--generate.<section>.<field> VALUE ...]`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from seqgen.config import find_config, read_config
@@ -19,8 +19,11 @@ def generator_fields(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[st
     return {name.removeprefix(FIELDS): overrides[name] for name in ours}, {name: value for name, value in overrides.items() if name not in ours}
 
 
-def live_data(data: "SourcesConfig", fields: dict[str, Any]) -> "Live":
-    """The data sets among those of a training that are made meanwhile, by their names. UserErrors for configs that there are not, and for contradictions."""
+def live_data(data: "SourcesConfig", fields: dict[str, Any], say: Callable[[str], None]) -> "Live":
+    """The data sets among those of a training that are made meanwhile, by their names; `say` is told what they gather.
+
+    UserErrors for configs that there are not, and for contradictions.
+    """
     from seqgen.pipeline.config import GenerateConfig
     from seqgen.pipeline.live import GeneratedData
 
@@ -29,7 +32,7 @@ def live_data(data: "SourcesConfig", fields: dict[str, Any]) -> "Live":
         config = read_config(GenerateConfig, find_config(name.removeprefix(NAME)), fields)
         if config.device != "cpu" and data.reading.readers:
             raise UserError(f"{name}: with device = {config.device} the training process makes the clips; give --data.reading.readers 0, or --generate.device cpu")
-        live[name] = GeneratedData(name, config)
+        live[name] = GeneratedData(name, config, say)
     if fields and not live:
         raise UserError(f"command line: --{FIELDS}{next(iter(fields))} is about clips that are made meanwhile; name their config, --data {NAME}quickstart")
     return live

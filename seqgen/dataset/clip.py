@@ -89,6 +89,7 @@ class MadeClips(ClipSource, Protocol):
         ...
 
 
+@runtime_checkable
 class LiveData(Protocol):
     """A data set that is made while it is learned from. It reaches training from outside; `content` is what decides its clips, as plain JSON values."""
 

@@ -14,18 +14,17 @@ from seqgen.dataset.encoding import stored_rgb
 from seqgen.dataset.meta import sequence_key
 from seqgen.errors import UserError
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.stream import Maker, indices_of
-from seqgen.splits import SPLITS, SplitName
+from seqgen.pipeline.stream import Maker, indices_of, splits_of
+from seqgen.splits import SplitName
 
 log = logging.getLogger(__name__)
 
 
 class GeneratedData:
-    """A `LiveData`. Its clips share one `Maker`, whose assets are gathered when the first are asked for; sent to another machine it is its config."""
+    """A `LiveData`. Its clips have one `Maker`, whose assets are gathered when the first are wanted; sent to another machine it takes its config alone."""
 
     def __init__(self, name: str, config: GenerateConfig, say: Callable[[str], None] = log.info) -> None:
-        self.name, self.config, self._say = name, config, say
-        self._maker: Maker | None = None
+        self.name, self.config, self._maker = name, config, Maker(config, say)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -34,14 +33,13 @@ class GeneratedData:
 
     def clips(self, split: str | None, pictures: Sequence[PictureKind]) -> "GeneratedClips":
         """The clips of a split, or of all. UserError where the config makes none in it, or not these pictures."""
-        if split not in (None, *SPLITS):
-            raise UserError(f"{self.name}: has no split {split!r}; a config makes {', '.join(SPLITS)}")
-        if self._maker is None:
-            self._maker = Maker(self.config, self._say)
+        there = splits_of(self.config)
+        if split not in (None, *there):
+            raise UserError(f"{self.name} has no split {split!r}; it has {', '.join(there)}")
         return GeneratedClips(self.name, self._maker, split, pictures)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name, "config": self.config, "_say": log.info, "_maker": None}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GeneratedData, (self.name, self.config)
 
 
 class GeneratedClips:
@@ -50,7 +48,7 @@ class GeneratedClips:
     def __init__(self, name: str, maker: Maker, split: SplitName | None, pictures: Sequence[PictureKind]) -> None:
         check_needs(pictures)
         if "depth_sensor" in pictures and maker.config.sensor.depth == "none":
-            raise UserError(f"{name}: makes no {NAMES['depth_sensor']}; give a config with a depth camera, sensor.depth = \"sr300\" for example")
+            raise UserError(f"{name} makes no {NAMES['depth_sensor']}; give a config with a depth camera, sensor.depth = sr300 for example")
         self.name, self.pictures = name, tuple(dict.fromkeys(pictures))
         self._maker, self._indices = maker, indices_of(maker.config, split)
         self._length = self._indices.num_before(maker.config.sequences)

@@ -9,10 +9,12 @@ A record is a pure function of config and index, so a stream has no state: it go
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from seqgen.dataset.encoding import stored_rgb
@@ -20,47 +22,61 @@ from seqgen.dataset.sequence import HandSequence
 from seqgen.errors import UserError
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
+from seqgen.pipeline.generate import Sources, batch_size, generate_sequences, open_sources
 from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.sharing import Shared
 from seqgen.readers import reader_options
 from seqgen.render import load_renderer
 from seqgen.splits import SPLITS, SplitName
 
-BATCH = 8
 ENDLESS = 2**62  # more than any stream will give
 log = logging.getLogger(__name__)
 
 
 class Maker:
-    """Makes sequences of a config in whatever process it finds itself. The assets are gathered by the first and shared with the processes that it starts."""
+    """Makes sequences of a config in whatever process it finds itself. The first gathers the assets, when they are first needed, and shares them with those that it
+    starts. Leaves torch's threads and global random numbers as they were."""
 
     def __init__(self, config: GenerateConfig, say: Callable[[str], None] = log.info) -> None:
-        """UserError for what the config asks for and is not there, before any work begins."""
-        self.config = config
-        if config.render.renderer != "warp" or config.device != "cpu":
-            load_renderer(config.render.renderer, device=config.device)
-        with one_thread():
-            self._assets: Shared[Assets] = Shared(gather_assets(config, say))
+        self.config, self._say = config, say
+        self._assets: Shared[Assets] | None = None
         self._sources: Sources | None = None
+
+    def gather(self) -> Shared[Assets]:
+        """The assets. UserError for what the config asks for and is not there."""
+        if self._assets is None:
+            if self.config.render.renderer != "warp" or self.config.device != "cpu":
+                load_renderer(self.config.render.renderer, device=self.config.device)
+            with undisturbed():
+                self._assets = Shared(gather_assets(self.config, self._say))
+        return self._assets
 
     def make(self, indices: Iterable[int]) -> Iterator[HandSequence]:
         """The sequences of these indices in their order, rgb as it is drawn. Some are made at once, when the first of them is asked for."""
-        waiting = iter(indices)
-        while batch := list(islice(waiting, BATCH)):
-            with one_thread():
-                made = [generate_sequence(index, self._opened(), self.config) for index in batch]
+        waiting, size = iter(indices), batch_size(self.config)
+        while batch := list(islice(waiting, size)):
+            with undisturbed():
+                made = list(generate_sequences(batch, self._opened(), self.config))
             yield from made
 
     def _opened(self) -> Sources:
         if self._sources is None:
-            if get_worker_info() is not None and self.config.device != "cpu":
-                raise UserError(f"device = {self.config.device}: clips are made in the process that uses them; take no worker processes, or device = cpu")
-            self._sources = open_sources(self._assets.value, self.config)
+            if get_worker_info() is not None:
+                _check_workers(1, self.config)
+            self._sources = open_sources(self.gather().value, self.config)
         return self._sources
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_sources": None}  # each process opens its own
+        """Assets are gathered here, not in each process; sources are opened by each."""
+        return {"config": self.config, "_say": log.info, "_assets": self.gather(), "_sources": None}
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """One thread inside the block, and all as it was for those who go on after it: new layers of torch draw weights, and clips may be made between two steps of a
+    training."""
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        yield
 
 
 @dataclass(frozen=True)
@@ -84,11 +100,16 @@ def indices_of(config: GenerateConfig, split: SplitName | None) -> Indices:
     """Those of a split, or all. UserError for a split that the config leaves empty."""
     if split is None:
         return Indices(0, 1, 1)
+    if split not in splits_of(config):
+        raise UserError(f"the config has no split {split!r}; it has {', '.join(splits_of(config))}")
     counts, views = config.split.counts(), config.camera.views
-    if not counts.get(split):
-        raise UserError(f"split {split!r}: the config makes no such sequences; it makes {', '.join(name for name in SPLITS if counts[name])}")
     before = sum(counts[name] for name in SPLITS[: SPLITS.index(split)])
     return Indices(before * views, counts[split] * views, sum(counts.values()) * views)
+
+
+def splits_of(config: GenerateConfig) -> list[SplitName]:
+    """Those that have sequences."""
+    return [name for name, count in config.split.counts().items() if count]
 
 
 class SequenceStream(IterableDataset[HandSequence]):
@@ -128,11 +149,11 @@ class SequenceStream(IterableDataset[HandSequence]):
         if not 0 <= rank < world or group < 1:
             raise ValueError(f"rank = {rank}, world = {world}, group = {group}: expected a rank from 0 to below world, and a group of at least 1")
         self.config, self.group, self.as_stored = config, group, as_stored
-        self.maker = Maker(config, say)
-        self._indices = indices_of(config, split)
+        self.maker, self._indices = Maker(config, say), indices_of(config, split)
         begin = self._indices.num_before(start)
         end = ENDLESS if endless else self._indices.num_before(stop)
-        self._numbers = range(begin + (rank - begin) % world, end, world)  # those of the split's, counted from its first
+        self._numbers = range(begin + (rank - begin) % world, end, world)  # of the split's, counted from its first
+        self.maker.gather()
 
     def __iter__(self) -> Iterator[HandSequence]:
         for sequence in self.maker.make(self._indices[number] for number in self._own_numbers()):
@@ -153,5 +174,12 @@ class SequenceStream(IterableDataset[HandSequence]):
 
     def loader(self, workers: int, **options: Any) -> "DataLoader[Any]":
         """A loader with worker processes that hold one thread each, share the assets and end with this process; sequences one by one unless `options` (of torch's
-        `DataLoader`) say `batch_size` and `collate_fn`."""
+        `DataLoader`) say `batch_size` and `collate_fn`. UserError for workers with device = cuda."""
+        _check_workers(workers, self.config)
         return DataLoader(self, **{"batch_size": None, **reader_options(workers, __name__), **options})
+
+
+def _check_workers(workers: int, config: GenerateConfig) -> None:
+    """Refuses several processes with what a process has alone."""
+    if workers and config.device != "cpu":
+        raise UserError(f"device = {config.device}: sequences are made in the process that uses them; take no workers, or device = cpu")
