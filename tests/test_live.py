@@ -1,6 +1,7 @@
 """Training from clips that are made meanwhile: those of the data set, none twice, the same bits as from shards however often it is stopped."""
 
 import json
+import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,15 @@ def test_each_epoch_has_the_clips_that_follow() -> None:
     assert np.array_equal(later[0].rgb, made[15].rgb) and np.array_equal(later[1].rgb, made[12].rgb[[1]]) and np.array_equal(later[1].joints_m, made[12].labels.joints_m[[1]])
 
 
+def test_sent_to_another_machine_it_is_its_config() -> None:
+    data = GeneratedData("live", CONFIG)
+    data.clips(None, ("rgb",)).read(0)
+    sent = pickle.dumps(data)
+    there = pickle.loads(sent)
+    assert len(sent) < 20_000 and there.content == data.content
+    assert_same(there.clips("val", ("depth",)).read(1), data.clips("val", ("depth",)).read(1))
+
+
 def test_what_a_config_does_not_make_is_said() -> None:
     without = GeneratedData("generate:quickstart", small_config(**{**SIZES, "split": {"train": 1, "val": 0, "test": 0}}))
     with pytest.raises(UserError, match=r"^generate:quickstart has no split 'val'; it has train$"):
@@ -101,14 +111,18 @@ class Stopped(Exception):
 @pytest.mark.slow
 def test_a_training_that_is_stopped_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in its second epoch of four steps, continued into the third."""
+    validate, validations = train_module._validate, []
 
-    def stopped(*_: object) -> None:
-        raise Stopped
+    def killed_in_the_second(*about: Any) -> float:
+        validations.append(about)
+        if len(validations) == 2:
+            raise Stopped
+        return validate(*about)
 
     often = ["--run.checkpoint-every", 5]
     straight = learn(tmp_path / "straight", *LIVE, *often, steps=9)
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "_validated", lambda progress, error_mm: progress if progress.step < 6 else stopped())
+        patch.setattr(train_module, "_validate", killed_in_the_second)  # at step 6
         with pytest.raises(Stopped):
             learn(tmp_path / "stopped", *LIVE, *often, steps=9)
     assert json.loads((tmp_path / "stopped" / "last" / "training.json").read_text())["step"] == 5
