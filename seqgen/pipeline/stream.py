@@ -176,7 +176,8 @@ class SequenceStream(IterableDataset[HandSequence]):
         """A loader with worker processes that hold one thread each, share the assets and end with this process; sequences one by one unless `options` (of torch's
         `DataLoader`) say `batch_size` and `collate_fn`. UserError for workers with device = cuda."""
         _check_workers(workers, self.config)
-        return DataLoader(self, **{"batch_size": None, **reader_options(workers, __name__), **options})
+        ahead = {"prefetch_factor": batch_size(self.config)} if workers and "batch_size" not in options else {}  # a worker makes the next ones while these are used
+        return DataLoader(self, **{"batch_size": None, **reader_options(workers, __name__), **ahead, **options})
 
 
 def _check_workers(workers: int, config: GenerateConfig) -> None:

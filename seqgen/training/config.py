@@ -28,11 +28,11 @@ RUN_ONLY = {"run": {"device", "threads", "log_every", "checkpoint_every", "mano_
 
 class SourcesConfig(Section):
     train: tuple[str, ...] = Field(min_length=1)
-    """data sets to learn from: of ours, real ones (FreiHAND, STB, RHD, NYU, ICVL, MSRA, HANDS17), or folders; the clips of all are mixed"""
+    """data sets to learn from: of ours, real ones (FreiHAND, STB, RHD, NYU, ICVL, MSRA, HANDS17), folders, or generate:CONFIG, clips made meanwhile; the clips of all are mixed"""
     split: str | None = "train"
     """which split of them, where they have splits; none: all"""
     limit: int | None = Field(None, ge=1)
-    """at most this many clips, the first ones of each data set"""
+    """at most this many clips, the first ones of each data set; of clips made meanwhile the same ones in each epoch"""
     stills: int | None = Field(None, ge=1)
     """take every n-th frame as a clip of its own, so that nothing moves; none: clips as they are"""
     validation: tuple[str, ...] | None = None
