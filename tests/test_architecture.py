@@ -20,13 +20,13 @@ HOMES = {
         *(f"render/{name}.py" for name in ("sensor", "sensor_kernels", "jpeg_kernels", "noise_kernels", "depth_sensor")),
         *(f"render/{name}.py" for name in ("depth_sensor_kernels", "triangulation_kernels", "time_of_flight_kernels")),
     },
-    "pyrender": {"render/opengl.py"},
-    "OpenGL": {"render/opengl.py"},
+    "pyrender": {"render/opengl.py", "render/pyrender_fed.py"},
+    "OpenGL": {"render/opengl.py", "render/pyrender_fed.py"},
     "smplx": {"hand/smplx_export.py"},
     "anny": {"hand/build_open_hand.py"},
     "av": {"prediction/video.py"},
     "argparse": {
-        *(f"cli/{name}.py" for name in ("__init__", "generating", "banks", "learning", "keeping")),
+        *(f"cli/{name}.py" for name in ("__init__", "parser", "generating", "banks", "learning", "keeping", "benching")),
         *("hand/build_open_hand.py", "prediction/build_localiser.py", "estimators/build_centre.py"),
     },
 }

@@ -9,7 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from seqgen.cli import banks, generating, keeping, learning
+from seqgen.cli import banks, benching, generating, keeping, learning
+from seqgen.cli.parser import LineParser
 from seqgen.cli.stopping import Stopping
 from seqgen.cli.terminal import check_current_folder, mend_streams
 from seqgen.config import shipped_configs
@@ -17,7 +18,12 @@ from seqgen.errors import UserError
 
 CONFIG_KINDS = ("train", "domains")  # folders of configs beside those of `seqgen generate`
 # Commands whose options are the fields of a config, not argparse's.
-FIELD_COMMANDS = {"generate": generating.generate_command, "train": learning.train_command, "finetune": learning.finetune_command}
+FIELD_COMMANDS = {
+    "generate": generating.generate_command,
+    "train": learning.train_command,
+    "finetune": learning.finetune_command,
+    "bench": benching.bench_command,
+}
 
 
 def main() -> None:
@@ -51,20 +57,14 @@ def run(arguments: list[str]) -> int:
     return known.function(known)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, but a mistake is a UserError of one line."""
-
-    def error(self, message: str) -> None:
-        raise UserError(f"{message}; `{self.prog} --help` shows the usage")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="seqgen", description="Synthetic hand motion as training data, and the networks that learn from it.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    parser = LineParser(prog="seqgen", description="Synthetic hand motion as training data, and the networks that learn from it.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=LineParser)
     generating.add_commands(commands)
     banks.add_commands(commands)
     learning.add_commands(commands)
     keeping.add_commands(commands)
+    benching.add_commands(commands)
 
     commands.add_parser("doctor", help="what works on this machine").set_defaults(function=doctor_command)
 

@@ -51,7 +51,7 @@ class Canvas:
         self._target = _offscreen_class()(1, 1)
         self._scene = pyrender.Scene(bg_color=np.zeros(4))  # alpha 0: drawn fragments have 1
         self._node = pyrender.Node(mesh=pyrender.Mesh([]))
-        self._camera = _camera_class()()
+        self._camera = camera_class()()
         self._scene.add_node(self._node)
         self._scene.add(self._camera)
 
@@ -59,13 +59,13 @@ class Canvas:
         """What a camera of one frame sees of some faces. Their corners are drawn in the colours (share of corner 0, share of corner 1, number of the face)."""
         drawable = np.flatnonzero(_drawable(camera, positions_m, faces))
         corners = positions_m[faces[drawable]].reshape(-1, 3)
-        near_m, far_m = _depth_range(camera, corners[:, 2])
+        near_m, far_m = depth_range(camera, corners[:, 2])
         colours = np.tile(np.eye(3), (len(drawable), 1))
         colours[:, 2] = np.repeat(drawable / MOST_FACES, 3)
-        drawn, depth = self._draw(_projection(camera, near_m, far_m), camera.size, corners.astype(np.float32), colours)
+        drawn, depth = self._draw(projection_matrix(camera, near_m, far_m), camera.size, corners.astype(np.float32), colours)
         hit, shares = drawn[..., 3] > 0, drawn[..., :2].astype(float)
         face = np.where(hit, np.rint(drawn[..., 2] * MOST_FACES), -1).astype(int)
-        return Seen(face, np.dstack([shares, 1 - shares.sum(-1)]), np.where(hit, _metres(camera, depth, near_m, far_m), 0))
+        return Seen(face, np.dstack([shares, 1 - shares.sum(-1)]), np.where(hit, metres_from_depth(camera, depth, near_m, far_m), 0))
 
     def _draw(
         self,
@@ -86,7 +86,7 @@ class Canvas:
         return self._target.render(self._scene, self._pyrender.RenderFlags.FLAT)
 
 
-def _camera_class() -> Any:
+def camera_class() -> Any:
     import pyrender
 
     class MatrixCamera(pyrender.Camera):
@@ -131,7 +131,7 @@ def _offscreen_class() -> Any:
     return FloatOffscreenRenderer
 
 
-def _projection(camera: Camera, near_m: float, far_m: float) -> Float[Array, "4 4"]:
+def projection_matrix(camera: Camera, near_m: float, far_m: float) -> Float[Array, "4 4"]:
     """OpenGL's clip space from OpenCV's camera frame: the one place where y and z turn over. OpenGL's first pixel spans -0.5 to 0.5 of ours."""
     (width, height), k = camera.size, camera.intrinsics[0].astype(float)
     to_clip = np.array([[2 / width, 0, 1 / width - 1], [0, -2 / height, 1 - 1 / height], [0, 0, 1]])
@@ -142,8 +142,8 @@ def _projection(camera: Camera, near_m: float, far_m: float) -> Float[Array, "4 
     return np.array([[x[0], 0, x[2], 0], [0, y[1], y[2], 0], [0, 0, middle, -2 * far_m * near_m / (far_m - near_m)], [0, 0, w[2], 0]])
 
 
-def _metres(camera: Camera, depth: Float32[Array, "height width"], near_m: float, far_m: float) -> Float[Array, "height width"]:
-    """The z that `_projection` carried to OpenGL's depth 0..1."""
+def metres_from_depth(camera: Camera, depth: Float32[Array, "height width"], near_m: float, far_m: float) -> Float[Array, "height width"]:
+    """The z that `projection_matrix` carried to OpenGL's depth 0..1."""
     depth = depth.astype(float)
     if camera.kind == "weak_perspective":
         return near_m + depth * (far_m - near_m)
@@ -157,9 +157,17 @@ def _drawable(camera: Camera, positions_m: Float[Array, "vertices 3"], faces: In
     return (positions_m[faces, 2] > NEAR_M).all(1)
 
 
-def _depth_range(camera: Camera, z: Float[Array, "vertices"]) -> tuple[float, float]:
+def depth_range(camera: Camera, z: Float[Array, "vertices"]) -> tuple[float, float]:
     """A near and a far plane around what is drawn: the tighter, the finer OpenGL's depth."""
     if z.size == 0:
         return NEAR_M, 1.0
     margin = 0.01 * (z.max() - z.min()) + 1e-4
     return float(max(z.min() - margin, z.min() / 2)) if camera.kind == "perspective" else float(z.min() - margin), float(z.max() + margin)
+
+
+def send_numbers(primitive: Any, numbers: Float32[Array, "vertices numbers"]) -> None:
+    """New content of the same size for the vertices of a pyrender primitive that is in the context; laid out as pyrender does: position, normal, texture, colour."""
+    from OpenGL import GL
+
+    GL.glBindBuffer(GL.GL_ARRAY_BUFFER, primitive._buffers[0])
+    GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, numbers.nbytes, numbers)

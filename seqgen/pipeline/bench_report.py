@@ -1,0 +1,90 @@
+"""Everything that `seqgen bench generate` tells of a config: stages, whole runs, memory, pyrender; as a record and as plain values for JSON."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from seqgen.pipeline.assets import gather_assets
+from seqgen.pipeline.bench import time_stages
+from seqgen.pipeline.bench_rival import Agreement, Rival
+from seqgen.pipeline.bench_run import median_first_shard_s, speed_config, start_config, whole_run
+from seqgen.pipeline.cluster import check_address
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.generate import open_sources
+from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.run import num_workers
+from seqgen.render import load_renderer
+
+STARTS = 3  # whole runs that only start: how long that takes varies more than speed
+
+
+@dataclass(frozen=True)
+class Against:
+    """pyrender's milliseconds a frame, how many times faster the render stage and the whole pipeline are, and what both drew."""
+
+    rival_ms: float
+    ratio_render: float
+    ratio_whole: float
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Report:
+    """`stages_ms`: of a frame, one after another in one process. `frames_per_s`: of the whole pipeline with so many workers, start-up excluded.
+    `start_warm_s`, `start_cold_s`: to the first shard, of `start_clips` clips, with a full and an empty cache. `peak_pss_mb`: of all processes together.
+    """
+
+    stages_ms: dict[str, float]
+    workers: int
+    frames_per_s: float
+    frames_per_s_per_core: float
+    start_clips: int
+    start_warm_s: float
+    start_cold_s: float | None
+    peak_pss_mb: float
+    pss_parts_mb: dict[str, float]
+    clips: int
+    rounds: int
+    against: Against | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; with pyrender, `ratio_render` and `ratio_whole` stand beside the others."""
+        values = asdict(self)
+        if self.against:
+            values |= {"ratio_render": self.against.ratio_render, "ratio_whole": self.against.ratio_whole}
+        return values
+
+
+def measure(config: GenerateConfig, *, clips: int, rounds: int, against: str | None, cold: bool, say: Callable[[str], None]) -> Report:
+    """All measurements of a config, in this process and in others. UserErrors before any work begins."""
+    load_renderer(config.render.renderer, config.device)
+    rival = Rival(config, clips) if against else None
+    check_address()
+    with one_thread():
+        sources = open_sources(gather_assets(config, say), config)
+        say(f"stages: {rounds} rounds of {clips} clips" + (", each drawn by pyrender too" if rival else ""))
+        times = time_stages(sources, config, clips=clips, rounds=rounds, **({"watch": rival.watch} if rival else {}))
+        comparison = rival.comparison() if rival else None
+    workers = num_workers(config)
+    say(f"whole pipeline: {rounds} shards of {clips} clips for each of {workers} workers")
+    steady = whole_run(speed_config(config, clips=clips, shards=rounds))
+    starting = start_config(config)
+    say(f"starts: {STARTS} warm" + (", one cold" if cold else ""))
+    starts = [whole_run(starting) for _ in range(STARTS)]
+    heaviest = max((steady, *starts), key=lambda run: run.peak_mb)
+    return Report(
+        stages_ms=times.median_ms(),
+        workers=workers,
+        frames_per_s=steady.frames_per_s,
+        frames_per_s_per_core=steady.frames_per_s / max(1, workers),
+        start_clips=starting.sequences // max(1, workers),
+        start_warm_s=median_first_shard_s(starts),
+        start_cold_s=whole_run(starting, cold=True).first_shard_s if cold else None,
+        peak_pss_mb=heaviest.peak_mb,
+        pss_parts_mb=heaviest.parts_mb,
+        clips=clips,
+        rounds=rounds,
+        against=comparison and Against(float(np.median(comparison.rival_ms)), comparison.ratio_render(times), comparison.ratio_whole(times), comparison.agreement),
+    )
