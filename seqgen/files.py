@@ -168,12 +168,18 @@ def is_writable(folder: Path) -> bool:
     return os.path.isdir(folder) and bool(os.stat(folder).st_mode & 0o222) and os.access(folder, os.W_OK | os.X_OK)
 
 
+def mapped_file(array: np.ndarray) -> Path | None:
+    """The file that an array of `cached_arrays` is the content of; None where it is this process's own memory."""
+    mapped = array.base
+    return Path(mapped.filename) if isinstance(mapped, np.memmap) and mapped.shape == array.shape else None
+
+
 def cached_arrays(folder: Path, names: tuple[str, ...], build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays of these names kept in `folder`, memory-mapped read-only; built once when they are not there, or anew when they are damaged.
 
     The folder's name must hold a hash of what they come from. Where nothing can be kept they are built each time.
     """
-    arrays = _kept_arrays(folder, names)
+    arrays = kept_arrays(folder, names)
     if arrays is not None:
         return arrays
     shutil.rmtree(folder, ignore_errors=True)
@@ -185,10 +191,11 @@ def cached_arrays(folder: Path, names: tuple[str, ...], build: Callable[[], dict
                 np.save(aside / f"{name}.npy", array, allow_pickle=False)
     except OSError as error:  # a full or read-only disk, or another process that built the same and was faster
         log.info("%s: not kept (%s)", folder, error)
-    return _kept_arrays(folder, names) or arrays
+    return kept_arrays(folder, names) or arrays
 
 
-def _kept_arrays(folder: Path, names: tuple[str, ...]) -> dict[str, np.ndarray] | None:
+def kept_arrays(folder: Path, names: tuple[str, ...]) -> dict[str, np.ndarray] | None:
+    """The arrays of these names kept in `folder`, memory-mapped read-only; None where one of them is not there or damaged."""
     try:
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray) for name in names}
     except (OSError, ValueError, EOFError):

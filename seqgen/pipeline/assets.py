@@ -5,21 +5,22 @@ Plain arrays and small records, so that Ray can share them between the workers o
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from seqgen.config import config_digest
 from seqgen.dataset.licences import Asset, asset_of
-from seqgen.files import arrays_digest, cache_folder, file_digest
+from seqgen.files import arrays_digest, cache_folder, file_digest, mapped_file
 from seqgen.hand import load_hand
 from seqgen.hand.fit import load_encoder, read_encoder
 from seqgen.hand.model import HandModel
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.poses import load_bank_of
-from seqgen.poses.bank import PoseBank, split_rows
-from seqgen.poses.graph import NeighbourGraph, load_graph
+from seqgen.poses.bank import PoseBank
+from seqgen.poses.graph import NeighbourGraph, load_graph, open_graph
+from seqgen.poses.stored import open_bank
 from seqgen.scene.skin.folder import SkinRef, list_skins
 from seqgen.scene.surroundings.photos import PhotoRef, list_photos
 from seqgen.scene.things.meshes import MeshRef, list_meshes, load_mesh
@@ -38,6 +39,24 @@ class PoseSource:
     bank: PoseBank
     graph: NeighbourGraph
 
+    def kept(self) -> "KeptPoses | PoseSource":
+        """The folders of the cache that hold it; itself where it is in this process's memory."""
+        bank, graph = mapped_file(self.bank.joints_m), mapped_file(self.graph.neighbours)
+        return KeptPoses(bank.parent, graph.parent, self.bank.name) if bank and graph else self
+
+
+@dataclass(frozen=True)
+class KeptPoses:
+    """A PoseSource as two folders of the cache: all that another process of this machine need be told. Both map the same files."""
+
+    bank: Path
+    graph: Path
+    name: str
+
+    def opened(self) -> PoseSource:
+        """A UserError where the folders have gone."""
+        return PoseSource(replace(open_bank(self.bank), name=self.name), open_graph(self.graph))
+
 
 @dataclass(frozen=True)
 class Assets:
@@ -47,7 +66,7 @@ class Assets:
     the user's skins and meshes, by their place.
     """
 
-    poses: dict[SplitName, PoseSource]
+    poses: dict[SplitName, PoseSource | KeptPoses]
     hand: HandModel
     encoder: dict[str, Array]
     photos: dict[SplitName, list[PhotoRef]]
@@ -63,9 +82,18 @@ class Assets:
         """A hash of all of it."""
         return config_digest(self.digests)
 
+    def kept(self) -> "Assets":
+        """The same for other processes of this machine: poses that are files are told by their place."""
+        return replace(self, poses={split: source.kept() for split, source in self.poses.items()})
+
+    def opened(self) -> "Assets":
+        """The same with all poses at hand."""
+        return replace(self, poses={split: source.opened() if isinstance(source, KeptPoses) else source for split, source in self.poses.items()})
+
     def num_bytes(self) -> int:
-        """Roughly what the workers of a node share."""
-        return sum(source.bank.joints_m.nbytes * 2 + source.graph.neighbours.nbytes + source.graph.parents.nbytes + source.graph.costs.nbytes for source in self.poses.values())
+        """Roughly what is sent to the workers of a node."""
+        sent = [source for source in self.poses.values() if isinstance(source, PoseSource)]
+        return sum(source.bank.joints_m.nbytes * 2 + source.graph.neighbours.nbytes + source.graph.parents.nbytes + source.graph.costs.nbytes for source in sent)
 
     def licences(self) -> list[Asset]:
         """What the data set shows, follows or was made with, with licences and hashes, for its manifest; the poses come first."""
@@ -108,12 +136,9 @@ def gather_assets(config: GenerateConfig, say: Callable[[str], None] = log.info)
     skins = list_skins(config.skin, hand, config.split)
     chosen = config.hand.encoder
     encoder = read_encoder(Path(chosen)) if chosen else None
-    bank = load_bank_of(config.poses, say)
+    bank, parts = load_bank_of(config.poses, config.split, say)
     say(f"poses: {len(bank):,} distinct in {bank.name}")
-    poses = {}
-    for name, rows in split_rows(bank, config.split).items():
-        part = bank if len(rows) == len(bank) else bank.subset(rows)
-        poses[name] = PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split", say=say))
+    poses = {name: PoseSource(part, load_graph(part, cache_folder(), where=f"{bank.name}, {name} split", say=say)) for name, part in parts.items()}
     encoder = encoder or load_encoder(hand, bank.name, bank.digest, bank.joints_m, cache_folder(), say=say)
     state = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     store_flow = bank.copies_allowed if config.labels.flow_source is None else config.labels.flow_source

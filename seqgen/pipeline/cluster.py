@@ -74,7 +74,7 @@ class RayPool:
         import ray
 
         self.size, self.failures, self._failed_starts = cluster.num_workers, 0, 0
-        self._shared = ray.put(work)
+        self._shared = ray.put(work if _address() else work.kept())
         self._jobs: dict[Any, tuple[ShardPlan | None, Any]] = {}
 
     def new_worker(self) -> Any:

@@ -116,7 +116,7 @@ def start_workers(work: Work, number: int, say: Callable[[str], None]) -> Iterat
         yield InProcess(work)
         return
     say(f"starting {number} Ray worker{'s' * (number > 1)}")
-    with Cluster(number, work.assets.num_bytes()) as cluster:
+    with Cluster(number, work.assets.kept().num_bytes()) as cluster:
         yield RayPool(cluster, work)
 
 

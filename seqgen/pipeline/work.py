@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ class Work:
     identity: str
     run: Mapping[str, Any]
 
+    def kept(self) -> "Work":
+        """The same for other processes of this machine, which map the poses that are files as this one does."""
+        return replace(self, assets=self.assets.kept())
+
 
 class ShardWorker:
     """Opens its sources once, then makes shards."""
@@ -38,7 +42,7 @@ class ShardWorker:
     def __init__(self, work: Work) -> None:
         self.work = work
         with one_thread():
-            self.sources = open_sources(work.assets, work.config)
+            self.sources = open_sources(work.assets.opened(), work.config)
         here = {**work.run, **describe_machine(work.config.device)}
         if platform_of(here) != platform_of(work.run):  # a node of another kind
             note_run(work.directory, here)

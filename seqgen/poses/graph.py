@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from seqgen.errors import UserError
-from seqgen.files import cached_arrays
+from seqgen.files import cached_arrays, kept_arrays
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.neighbours import nearest_rows
 
@@ -77,6 +77,9 @@ class NeighbourGraph:
         return np.unique(np.concatenate([rows, self.neighbours[rows].ravel()]))
 
 
+NAMES = tuple(field.name for field in fields(NeighbourGraph))
+
+
 def _meet(parents: Array, costs: Array, start: int, end: int) -> tuple[list[int], list[int]]:
     """The way from `start` up to the common ancestor (included), and from `end` up to it (excluded). A parent is never dearer than its child."""
     parent, cost = memoryview(parents), memoryview(costs)  # a number at a time: several times faster than the arrays
@@ -99,10 +102,17 @@ def load_graph(bank: PoseBank, cache: Path, *, where: str, say: Callable[[str], 
     if len(bank) <= NUM_NEIGHBOURS:
         raise UserError(f"{where}: {len(bank)} distinct poses are fewer than the {NUM_NEIGHBOURS + 1} that a walk needs")
     folder = cache / f"graph-v{VERSION}-k{NUM_NEIGHBOURS}-f{NUM_FORESTS}-{bank.digest[:32]}"
-    names = tuple(field.name for field in fields(NeighbourGraph))
-    arrays = cached_arrays(folder, names, lambda: build_graph(bank.joints_m.reshape(len(bank), -1), where=where, say=say))
+    arrays = cached_arrays(folder, NAMES, lambda: build_graph(bank.joints_m.reshape(len(bank), -1), where=where, say=say))
     if len(arrays["neighbours"]) != len(bank):
         raise UserError(f"{folder}: not the graph of {where}; remove the folder, it will be built again")
+    return NeighbourGraph(**arrays)
+
+
+def open_graph(folder: Path) -> NeighbourGraph:
+    """The graph kept in `folder`. A UserError where it has gone."""
+    arrays = kept_arrays(folder, NAMES)
+    if arrays is None:
+        raise UserError(f"{folder}: the graph kept there has been removed or damaged while it was in use; the same command makes it again")
     return NeighbourGraph(**arrays)
 
 

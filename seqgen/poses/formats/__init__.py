@@ -18,6 +18,7 @@ from seqgen.errors import UserError
 from seqgen.poses.bank import Annotations
 from seqgen.poses.first_contact import check_annotations
 from seqgen.poses.formats.arrays import read_npz, read_seqhand_npy
+from seqgen.poses.formats.bighand import annotation_files as bighand_files
 from seqgen.poses.formats.bighand import read_bighand
 from seqgen.poses.formats.raw import CHUNK_ROWS, RawAnnotations
 from seqgen.poses.formats.text import read_hands17
@@ -28,10 +29,14 @@ READERS: dict[str, Callable[[Path], RawAnnotations]] = {"hands17": read_hands17,
 FOLDERS = ("bighand",)  # formats whose annotations may be a folder
 
 
+def annotation_files(path: Path, format_name: str) -> list[Path]:
+    """The files that annotations are read from. A UserError where there are none."""
+    _check_place(path, format_name)
+    return bighand_files(path)[0] if format_name == "bighand" else [path]
+
+
 def read_annotations(path: Path, format_name: str, *, side: str = "right") -> tuple[Annotations, str]:
     """The annotations of a file, checked, and the verdict of the checks in one line. A UserError when the file is not what it is said to be."""
-    if format_name not in READERS:
-        raise UserError(f"{format_name}: no such annotation format; known are {', '.join(READERS)}")
     if side not in ("right", "left"):
         raise UserError(f"{path}: side is {side!r}, expected right or left")
     _check_place(path, format_name)
@@ -43,6 +48,8 @@ def read_annotations(path: Path, format_name: str, *, side: str = "right") -> tu
 
 
 def _check_place(path: Path, format_name: str) -> None:
+    if format_name not in READERS:
+        raise UserError(f"{format_name}: no such annotation format; known are {', '.join(READERS)}")
     if path.is_dir() and format_name not in FOLDERS:
         raise UserError(f"{path}: is a folder; {format_name} is a file")
     if not path.exists():
