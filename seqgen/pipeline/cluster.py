@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from seqgen.dataset.shards import ShardRecord
@@ -24,6 +26,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 # Ray's switch, read when it is imported, for machines that join no cluster: its servers then listen at 127.0.0.1 only. Otherwise it
 # turns a loopback address that it is given into the machine's own.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+UNNEEDED = ("start_monitor", "start_log_monitor", "start_api_server")  # methods of Ray's node, see `_needed_alone`
 OBJECT_STORE_BYTES = 150_000_000  # beside the assets themselves
 TEMPORARY_BYTES = 107 - len("/ray/session_2026-11-20_19-15-49_328190_4194304/sockets/plasma_store")  # a socket's name has 107 bytes (unix(7)); Ray adds these
 
@@ -52,7 +55,8 @@ class Cluster:
             else:
                 store = OBJECT_STORE_BYTES + 2 * self.assets_bytes
                 local = {"_node_ip_address": "127.0.0.1", "_temp_dir": str(plain_temporary_folder(("RAY_TMPDIR", "TMPDIR"), TEMPORARY_BYTES) / "ray")}
-                ray.init("local", num_cpus=self.num_workers, include_dashboard=False, object_store_memory=store, **local, **quiet)
+                with _needed_alone():
+                    ray.init("local", num_cpus=self.num_workers, include_dashboard=False, object_store_memory=store, **local, **quiet)
         except BaseException:
             ray.shutdown()  # what has been started by then
             raise
@@ -136,6 +140,23 @@ def _keep_sigterm(ray: Any) -> Any:
     """The handler of SIGTERM, which stays: Ray, while it starts, would have one end the process with exit code 15 and without a word."""
     ray._private.utils.set_sigterm_handler = lambda handler: None
     return signal.getsignal(signal.SIGTERM)
+
+
+@contextmanager
+def _needed_alone() -> Iterator[None]:
+    """Ray's autoscaler, its log forwarder and its dashboard's server are not started within: three processes of 50 to 70 MB that a machine of its own has no
+    use for, and that no option of `ray.init` leaves out.
+    """
+    from ray._private.node import Node
+
+    started = {name: getattr(Node, name) for name in UNNEEDED if hasattr(Node, name)}
+    for name in started:
+        setattr(Node, name, lambda node, **options: None)
+    try:
+        yield
+    finally:
+        for name, start in started.items():
+            setattr(Node, name, start)
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
-"""How a process works on clips: one thread in every library, so that no bit depends on how many cores there are; and one Python thread at a time."""
+"""How a process works on clips: one thread in every library, so that no bit depends on how many cores there are; one Python thread at a time; and no memory kept that is free."""
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,13 @@ from threadpoolctl import threadpool_limits
 from seqgen.turns import Turns
 
 _limits = Turns()
+
+
+def return_memory() -> None:
+    """Gives memory that is free back to the system, where the C library knows how (glibc's malloc_trim): what was needed to start is not needed to go on."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

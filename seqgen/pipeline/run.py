@@ -31,7 +31,7 @@ from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.finish import ShardMissing, describe_run, ended_run, finish_dataset
 from seqgen.pipeline.loop import InProcess, Pool, make_shards
 from seqgen.pipeline.plan import Portion, ShardPlan, ShardPlans, plan_shards
-from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.process import one_thread, return_memory
 from seqgen.pipeline.work import Made, ShardWorker, Work
 from seqgen.render import load_renderer
 
@@ -86,6 +86,7 @@ def generate_dataset(
     chosen = portion.among(plan_shards(config))
     with one_thread():
         assets = gather_assets(config, say)
+    return_memory()
     run = Run(config, directory, Origin(config.content(), assets.digest), assets, describe_run(config, began, num_workers(config)), say, report)
     with _held(directory) as hold:
         claim = claim_together(hold, run.origin) if portion.is_shared else claim_alone(hold, run.origin, overwrite=overwrite)

@@ -15,7 +15,7 @@ from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import open_sources
 from seqgen.pipeline.plan import ShardPlan, make_shard
-from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.process import one_thread, return_memory
 
 MAX_TRIES = 3
 Made = ShardRecord | FailedShard
@@ -43,6 +43,7 @@ class ShardWorker:
         self.work = work
         with one_thread():
             self.sources = open_sources(work.assets.opened(), work.config)
+        return_memory()
         here = {**work.run, **describe_machine(work.config.device)}
         if platform_of(here) != platform_of(work.run):  # a node of another kind
             note_run(work.directory, here)

@@ -87,6 +87,7 @@ def build_bank(annotations: Annotations) -> PoseBank:
     rows, joints, wrist, axes, palm = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     del pieces
     distinct = distinct_rows(joints)
+    distinct = slice(None) if len(distinct) == len(joints) else distinct  # no copy of what is whole
     frame = HandFrame(*(_read_only(values[distinct]) for values in (wrist, axes, palm)))
     joints, rows = _read_only(joints[distinct]), rows[distinct]
     subject = _read_only(annotations.subject[rows])

@@ -45,8 +45,8 @@ def folder_of(source: Mapping[str, Any]) -> Path:
 
 
 def source_of_files(path: Path, format_name: str, side: str) -> dict[str, Any]:
-    """What the bank of annotation files depends on: their content and names."""
-    files = {str(file.relative_to(path.parent)): file_digest(file) for file in annotation_files(path, format_name)}
+    """What the bank of annotation files depends on: their content, and names within a folder."""
+    files = {str(file.relative_to(path)): file_digest(file) for file in annotation_files(path, format_name)}
     return {"files": files, "format": format_name, "side": side}
 
 

@@ -32,7 +32,8 @@ def read_npz(path: Path) -> RawAnnotations:
     if joint_set not in JOINT_SETS or not JOINT_SETS[joint_set].exact:
         raise UserError(f"{path}: joint_set is {joint_set!r}, expected one of {', '.join(n for n, s in JOINT_SETS.items() if s.exact)}")
     licence = str(arrays.get("licence", "not stated"))
-    return RawAnnotations(_finite(joints, path, float), 1.0 if unit == "joints_m" else 1e-3, joint_set, subject, licence, True)
+    dtype = np.float32 if unit == "joints_m" and joints.dtype == np.float32 else float  # metres stay as they are: half the memory, the same bits
+    return RawAnnotations(_finite(joints, path, dtype), 1.0 if unit == "joints_m" else 1e-3, joint_set, subject, licence, True)
 
 
 def _archive(path: Path) -> tuple[list[str], dict[str, Array]]:
