@@ -55,6 +55,10 @@ class Canvas:
         self._scene.add_node(self._node)
         self._scene.add(self._camera)
 
+    def make_current(self) -> None:
+        """The context is this thread's from here on."""
+        self._target._platform.make_current()
+
     def see(self, camera: Camera, positions_m: Float[Array, "vertices 3"], faces: Int32[Array, "faces 3"]) -> Seen:
         """What a camera of one frame sees of some faces. Their corners are drawn in the colours (share of corner 0, share of corner 1, number of the face)."""
         drawable = np.flatnonzero(_drawable(camera, positions_m, faces))

@@ -47,14 +47,12 @@ class _Corners:
 
 
 class FedPyrender:
-    """pyrender on an OpenGL context of its own, for the thread that opens it. A UserError where there is none."""
+    """pyrender on the one OpenGL context of this process. A UserError where there is none."""
 
     def __init__(self) -> None:
-        opengl.open_canvas()  # says why there is no OpenGL
-        import pyrender
+        self._canvas = opengl.open_canvas()
         from OpenGL.raw.GL import _errors
 
-        self._target = pyrender.OffscreenRenderer(1, 1)
         self._look, self._centres = _Layer(4), _Layer(0)
         self._checker = _errors._error_checker
 
@@ -62,7 +60,7 @@ class FedPyrender:
         """The pictures of a clip. A UserError for what pyrender cannot draw."""
         if scene.samples > 2 or scene.shutter:
             raise UserError("pyrender draws one or four samples of one moment: compare with --render.samples 2 or 1 and --render.shutter 0 0")
-        self._target._platform.make_current()
+        self._canvas.make_current()
         self._checker.onBegin()  # as between glBegin and glEnd: PyOpenGL asks for an error after each of its calls, which costs a tenth
         try:
             return self._draw(scene)

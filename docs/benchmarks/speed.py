@@ -1,0 +1,239 @@
+"""Measures how fast data is made, line by line of the table that speed was asked for by; writes docs/benchmarks/speed.json and, of that, speed.md.
+
+    python docs/benchmarks/speed.py [--only NAME ...] [--rounds 5] [--clips 100] [--render]
+
+Every line can be measured alone, on a quiet machine, and the others keep what was measured before; `--render` writes the page anew and measures nothing.
+A figure is the median of its rounds, and so many values stand beside it. What is compared is measured in turns. Lines of CUDA are measured by the
+same code where Warp finds a device.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from seqgen.config import find_config, read_config
+from seqgen.dataset.provenance import describe_machine
+from seqgen.errors import UserError
+from seqgen.files import write_json, write_text
+from seqgen.pipeline.assets import gather_assets
+from seqgen.pipeline.bench import time_stages
+from seqgen.pipeline.bench_rival import Rival
+from seqgen.pipeline.bench_run import WholeRun, speed_config, start_config, whole_run
+from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.generate import open_sources
+from seqgen.pipeline.process import one_thread
+from seqgen.render import load_renderer
+
+HERE = Path(__file__).parent
+KEPT, PAGE = Path(__file__).with_suffix(".json"), Path(__file__).with_suffix(".md")
+LIBRARIES = ("numpy", "torch", "warp-lang", "pillow", "ray", "pyrender")
+PAPER_FRAMES = 410_000
+WORKERS, SHARDS = 2, 5  # shards of each worker in a run whose speed is measured
+Values = dict[str, list[float]]  # figure to what each round gave
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table. `measure` gives values by the names of `figures`: name to (what it says, must, aim); `digits` after the point."""
+
+    what: str
+    figures: dict[str, tuple[str, str, str]]
+    measure: Callable[[int, int], Values]
+    digits: int = 0
+
+
+def config_of(name: str, **fields: object) -> GenerateConfig:
+    """A shipped config, with two workers, some fields replaced (`__` for the point)."""
+    return read_config(GenerateConfig, find_config(name), {"workers": WORKERS, **{field.replace("__", "."): value for field, value in fields.items()}})
+
+
+def whole(name: str) -> Callable[[int, int], Values]:
+    """Frames a second of the whole pipeline, after start-up and with it."""
+
+    def measure(rounds: int, clips: int) -> Values:
+        runs = [whole_run(speed_config(config_of(name), clips=clips, shards=SHARDS)) for _ in range(rounds)]
+        return {"frames_per_s": [run.frames_per_s for run in runs], "with_start": [run.shards[-1][1] / run.shards[-1][0] for run in runs]}
+
+    return measure
+
+
+def scaling(rounds: int, clips: int) -> Values:
+    """Two workers against one, in turns."""
+
+    def speed(workers: int) -> float:
+        return whole_run(speed_config(config_of("quickstart", workers=workers), clips=clips, shards=SHARDS)).frames_per_s
+
+    return {"ratio": [speed(2) / speed(1) for _ in range(rounds)]}
+
+
+def render(name: str) -> Callable[[int, int], Values]:
+    """The render stage against pyrender, with 2 x 2 samples and with one, and the whole pipeline of one process."""
+
+    def measure(rounds: int, clips: int) -> Values:
+        found: Values = {}
+        for samples in (2, 1):
+            config = config_of(name, render__samples=samples)
+            with one_thread():
+                rival = Rival(config, clips)
+                times = time_stages(open_sources(gather_assets(config, print), config), config, clips=clips, rounds=rounds, watch=rival.watch)
+            ours, theirs = times.rounds["render"], rival.comparison().rival_ms
+            found[f"ratio_{samples}"] = [their / our for our, their in zip(ours, theirs, strict=True)]
+            found |= {f"ours_ms_{samples}": ours, f"pyrender_ms_{samples}": theirs}
+        return found
+
+    return measure
+
+
+def start(*, cold: bool) -> Callable[[int, int], Values]:
+    """Seconds from the start of the process to the first shard of the default preset."""
+
+    def measure(rounds: int, clips: int) -> Values:
+        runs: list[WholeRun] = [whole_run(start_config(config_of("quickstart")), cold=cold) for _ in range(rounds)]
+        return {"first_shard_s": [run.first_shard_s for run in runs]}
+
+    return measure
+
+
+def reading(rounds: int, clips: int) -> Values:
+    """What reading.py finds, which takes medians itself."""
+    cells = _table_of("reading.py", "--clips", str(clips))
+    return {"all": [_number(cells["all members, decoded"][-1])], "rgb_labels": [_number(cells["RGB and labels, decoded"][-1])]}
+
+
+def streaming(rounds: int, clips: int) -> Values:
+    """What stream.py finds of clips of 224 px, one reader and one thread of training."""
+    rows = _rows_of("stream.py", "--rounds", str(rounds), "--sizes", "224", "--threads", "1")
+    chosen = {cells[3]: cells for cells in rows if cells[:3] == ["224", "1", "1"]}
+    return {source: [_number(cells[5])] for source, cells in chosen.items()} | {f"{source}_waits": [_number(cells[6])] for source, cells in chosen.items()}
+
+
+def cuda_disk(rounds: int, clips: int) -> Values:
+    """410,000 frames' worth of seconds on disk, from the speed of one process on one device."""
+    load_renderer("warp", "cuda")
+    runs = [whole_run(speed_config(config_of("quickstart", device="cuda", workers=1), clips=clips, shards=SHARDS)) for _ in range(rounds)]
+    return {"seconds": [PAPER_FRAMES / run.frames_per_s for run in runs]}
+
+
+def cuda_stream(rounds: int, clips: int) -> Values:
+    """Frames a second of the stages alone, without encoding, on the device."""
+    load_renderer("warp", "cuda")
+    config = config_of("quickstart", device="cuda")
+    with one_thread():
+        times = time_stages(open_sources(gather_assets(config, print), config), config, clips=clips, rounds=rounds)
+    made = [sum(values[number] for name, values in times.rounds.items() if name not in ("encode", "write")) for number in range(rounds)]
+    return {"frames_per_s": [1e3 / ms for ms in made]}
+
+
+RATIOS = {"ratio_2": ("times, 2 x 2 samples + centre labels", "> 5", "8"), "ratio_1": ("times, one sample", "> 15", "25")}
+COSTS = {f"{who}_ms_{n}": (f"ms a frame, {who}, {'2 x 2 samples' if n == 2 else 'one sample'}", "", "") for n in (2, 1) for who in ("ours", "pyrender")}
+WITH_START = ("frames/s of the whole run, start-up included", "", "")
+LINES: dict[str, Line] = {
+    "default": Line("whole pipeline, default pictures on disk", {"frames_per_s": ("frames/s", "> 350", "700"), "with_start": WITH_START}, whole("quickstart")),
+    "paper": Line("whole pipeline, the paper's plain look", {"frames_per_s": ("frames/s", "> 500", "1,000"), "with_start": WITH_START}, whole("paper")),
+    "render": Line("render stage against pyrender, default pictures", RATIOS | COSTS, render("quickstart"), 2),
+    "render-paper": Line("the same, the paper's plain look", RATIOS | COSTS, render("paper"), 2),
+    "scaling": Line("two workers against one", {"ratio": ("times", "1.8", "1.95")}, scaling, 2),
+    "start-warm": Line("start to first shard, warm", {"first_shard_s": ("s", "< 12", "6")}, start(cold=False), 1),
+    "start-cold": Line("start to first shard, cold", {"first_shard_s": ("s", "< 40", "20")}, start(cold=True), 1),
+    "reading": Line(
+        "reading with stock webdataset to decoded arrays, one core",
+        {"all": ("frames/s, all members", "> 1,000", "1,500"), "rgb_labels": ("frames/s, RGB + labels", "> 2,500", "4,000")},
+        reading,
+    ),
+    "stream": Line(
+        "the same training step from the generator and from shards",
+        {
+            "generator": ("frames/s, from the generator", "documented", ""),
+            "shards": ("frames/s, from shards", "", ""),
+            "generator_waits": ("% of the time waiting, from the generator", "", "none"),
+            "shards_waits": ("% of the time waiting, from shards", "", ""),
+        },
+        streaming,
+        1,
+    ),
+    "cuda-stream": Line("one CUDA GPU: stages without encoding", {"frames_per_s": ("frames/s", "> 10,000", "50,000")}, cuda_stream),
+    "cuda-disk": Line("one CUDA GPU: 410,000 frames on disk", {"seconds": ("s", "< 180", "60")}, cuda_disk),
+}
+
+
+def as_markdown(kept: dict[str, dict]) -> str:
+    """The page."""
+    lines = ["# Speed", "", "Made by `python docs/benchmarks/speed.py`, which says how each line is measured; values of the rounds are in `speed.json`.", ""]
+    for machine in dict.fromkeys(entry["machine"] for entry in kept.values()):
+        lines.append(f"Machine: {machine}.")
+    lines += ["", "| what | figure | median | must | aim | rounds |", "|---|---|---|---|---|---|"]
+    for name, line in LINES.items():
+        entry, what = kept.get(name, {}), line.what
+        for figure, (unit, must, aim) in line.figures.items():
+            values = entry.get("values", {}).get(figure, [])
+            shown = f"{statistics.median(values):,.{line.digits}f}" if values else f"not measured{': ' + entry['why'] if 'why' in entry else ''}"
+            lines.append(f"| {what} | {unit} | {shown} | {must} | {aim} | {len(values) or ''} |")
+            what = ""
+    return "\n".join([*lines, "", *NOTES]) + "\n"
+
+
+NOTES = (
+    "Two Ray workers write shards of 100 clips of 10 frames, 224 x 224, to a local disk. `frames/s` counts from the time when each worker has finished its",
+    "first shard to the last shard. Start to first shard: a fresh process, two workers, shards of ten clips (the default preset); warm with a full cache, cold",
+    "with an empty one, which makes the built-in poses, their graphs and the kernels. The system's page cache is as it is in both.",
+    "",
+    "pyrender is fed as fast as we know how (`seqgen/render/pyrender_fed.py`): one context, renderer and scene kept, vertices overwritten in their buffers, no",
+    "checks of errors, labels as colours; depth and outlines come out as ours, and it is spared gloss, bumps and all lights but one. With 2 x 2 samples it needs a",
+    "second pass for labels at centres.",
+)
+
+
+def machine() -> str:
+    """In words."""
+    cpu = describe_machine()["machine"]["cpu"]
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
+    return f"{cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}, Python {platform.python_version()}, {versions}"
+
+
+def _rows_of(script: str, *words: str) -> list[list[str]]:
+    """The cells of a table that a script of this folder prints."""
+    if not (HERE / script).exists():
+        raise UserError(f"{script} is not there")
+    said = subprocess.run([sys.executable, str(HERE / script), *words], check=True, stdout=subprocess.PIPE, text=True, cwd=tempfile.gettempdir()).stdout
+    return [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in said.splitlines() if row.startswith("| ")]
+
+
+def _table_of(script: str, *words: str) -> dict[str, list[str]]:
+    return {cells[0]: cells for cells in _rows_of(script, *words)}
+
+
+def _number(text: str) -> float:
+    return float(re.sub(r"[,%]", "", text))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES), metavar="NAME", help=", ".join(LINES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clips", type=int, default=100, help="in a shard, and in a round of the stages")
+    parser.add_argument("--render", action="store_true", help="write the page from what was measured before")
+    told = parser.parse_args()
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    for name in () if told.render else told.only:
+        print(f"{name}: {LINES[name].what}", flush=True)
+        try:
+            kept[name] = {"machine": machine(), "values": LINES[name].measure(told.rounds, told.clips)}
+        except UserError as error:
+            kept[name] = {"machine": machine(), "why": str(error).partition(";")[0]}
+        print(kept[name], flush=True)
+        write_json(KEPT, kept)
+    write_text(PAGE, as_markdown(kept))
+
+
+if __name__ == "__main__":
+    main()
