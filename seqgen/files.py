@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, flushed, renamed. And the folder for what can be made again."""
+"""Files that are whole or not there: written aside, flushed, renamed, or put into a store at once. And the folder for what can be made again."""
 
 import errno
 import hashlib
@@ -9,29 +9,40 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
 
 from seqgen.errors import UserError
+from seqgen.places import Place
+from seqgen.remote import RemotePath, StoreError
 
 log = logging.getLogger(__name__)
 
 PLAIN_PATH = re.compile(r"/[\w./ +=:,@%#-]*", re.ASCII)
 PARTIAL_GLOB = ".*.partial-*"  # what a killed process leaves behind
+ASIDE = "seqgen-aside-"  # folders of the temporary one, for files that are to be put into a store
 # What a place to write to may lack, and what the user can do about it.
 STORAGE_ERRORS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some of the quota", errno.EROFS: "make it writable", errno.EFBIG: "take a file system for larger files"}
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to; it becomes `path` when the block ends well, and is removed when it does not.
+def written_aside(path: Place) -> Iterator[Path]:
+    """A path beside `path` to write a file or a folder to; it becomes `path` when the block ends well, and is removed when it does not. A file for a store is written
+    to the folder for temporary files, and put there in the end.
 
     Random digits beside the process id: two nodes of a cluster (or two containers) may have the same process id and retry the same work.
     """
+    if isinstance(path, RemotePath):
+        with TemporaryDirectory(prefix=ASIDE) as folder:
+            yield Path(folder, path.name)
+            path.put(Path(folder, path.name))
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -44,7 +55,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Place, value: Any) -> None:
     """`value` as readable JSON with the order of its keys kept, whole or not at all. NaN and infinities are refused: other readers stumble over them."""
     write_text(path, json_text(value))
 
@@ -54,14 +65,19 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Place, text: str) -> None:
     """A file of this text, whole or not at all."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_text_once(path: Path, text: str) -> bool:
-    """A file of this text, unless there is one already: of several that try at once, one gets True."""
+def write_text_once(path: Place, text: str) -> bool:
+    """A file of this text, unless there is one already: of several that try at once, one gets True; in a store that has no way to say so, more may."""
+    if isinstance(path, RemotePath):
+        with TemporaryDirectory(prefix=ASIDE) as folder:
+            aside = Path(folder, path.name)
+            aside.write_text(text, encoding="utf-8", newline="\n")
+            return path.create(aside)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -87,10 +103,12 @@ def _link(aside: Path, path: Path) -> None:
 
 
 @contextmanager
-def storage_named(place: Path) -> Iterator[None]:
-    """Where the storage of `place` is full or locked, one line says so in place of a traceback."""
+def storage_named(place: Place) -> Iterator[None]:
+    """Where the storage of `place` is full or locked, or a store fails, one line says so in place of a traceback."""
     try:
         yield
+    except StoreError as error:
+        raise UserError(f"{error}; see to it, then the same command continues") from error
     except OSError as error:
         if not is_storage_error(error):
             raise
@@ -98,8 +116,8 @@ def storage_named(place: Path) -> Iterator[None]:
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Whether the storage is what is wrong: space, quota, write protection."""
-    return isinstance(error, OSError) and error.errno in STORAGE_ERRORS
+    """Whether the storage is what is wrong, and stays so: space, quota, write protection; rights in a store, or its bucket."""
+    return isinstance(error, OSError) and (error.errno in STORAGE_ERRORS or (isinstance(error, StoreError) and error.errno in (errno.EACCES, errno.ENOENT)))
 
 
 def flush_to_disk(path: Path) -> None:
@@ -111,9 +129,24 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def file_digest(path: Path) -> str:
+def sweep_aside(least_age_s: float) -> None:
+    """Removes what killed processes on this machine have written for a store and not put there, if it is so old."""
+    for folder in Path(gettempdir()).glob(f"{ASIDE}*"):
+        try:
+            if time.time() - folder.stat().st_mtime >= least_age_s:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # gone meanwhile
+            continue
+
+
+def remove_tree(path: Place) -> None:
+    """Removes a folder and all in it, so far as it is there and can be removed."""
+    shutil.rmtree(path, ignore_errors=True) if isinstance(path, Path) else path.remove_tree()
+
+
+def file_digest(path: Place) -> str:
     """sha256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seqgen"
-STONES = {"errors", "files", "config", "componentwise", "geometry", "skeleton", "joint_targets", "camera", "splits", "srgb", "turns", "untrusted", "readers"}
+STONES = {
+    *("errors", "remote", "places", "files", "config", "componentwise", "geometry", "skeleton"),
+    *("joint_targets", "camera", "splits", "srgb", "turns", "untrusted", "readers"),
+}
 # Each heavy library: the only files that may import it at all.
 HOMES = {
     "ray": {"pipeline/cluster.py", "training/distributed.py"},
@@ -25,12 +28,13 @@ HOMES = {
     "smplx": {"hand/smplx_export.py"},
     "anny": {"hand/build_open_hand.py"},
     "av": {"prediction/video.py"},
+    "fsspec": {"remote.py"},
     "argparse": {
         *(f"cli/{name}.py" for name in ("__init__", "parser", "generating", "banks", "learning", "keeping", "benching")),
         *("hand/build_open_hand.py", "prediction/build_localiser.py", "estimators/build_centre.py"),
     },
 }
-LIGHT_START = ("ray", "pyarrow", "sklearn", "trimesh", "matplotlib", "pyrender", "warp", "smplx", "av", "tensorboard")  # imported where used
+LIGHT_START = ("ray", "pyarrow", "sklearn", "trimesh", "matplotlib", "pyrender", "warp", "smplx", "av", "tensorboard", "fsspec")  # imported where used
 # Rooms, each with those it may import besides the stones. A room may always import itself.
 MAY_IMPORT = {
     "poses": set(),

@@ -15,6 +15,7 @@ from seqgen.cli.stopping import Stopping
 from seqgen.cli.terminal import check_current_folder, mend_streams
 from seqgen.config import shipped_configs
 from seqgen.errors import UserError
+from seqgen.remote import StoreError
 
 CONFIG_KINDS = ("train", "domains")  # folders of configs beside those of `seqgen generate`
 # Commands whose options are the fields of a config, not argparse's.
@@ -37,6 +38,9 @@ def main() -> None:
             code = run(sys.argv[1:])
     except UserError as error:
         print(f"seqgen: {error}", file=sys.stderr)
+        code = 2
+    except StoreError as error:
+        print(f"seqgen: {error}; see to the store, then the same command goes on", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("seqgen: stopped; the same command continues", file=sys.stderr)

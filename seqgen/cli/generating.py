@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from seqgen.config import field_table, find_config, parse_overrides, read_config, shipped_configs
 from seqgen.errors import UserError
+from seqgen.files import storage_named
+from seqgen.places import Place, place_of
 
 if TYPE_CHECKING:
     from seqgen.dataset import Dataset, HandSequence
@@ -22,9 +24,9 @@ def add_commands(commands: Any) -> None:
     commands.add_parser("generate", help="make a data set; `seqgen generate --help` lists every field of the config")
 
     preview = commands.add_parser("preview", help="contact sheet and animation of a data set")
-    preview.add_argument("dataset", type=Path, help="folder of a data set")
+    preview.add_argument("dataset", help="folder of a data set, or its URL")
     preview.add_argument("--sequences", nargs="+", metavar="ID", help="which ones (default: the first six)")
-    preview.add_argument("--out", type=Path, help="folder for preview.png and preview.gif (default: the data set's)")
+    preview.add_argument("--out", help="folder for preview.png and preview.gif (default: the data set's)")
     preview.set_defaults(function=preview_command)
 
 
@@ -48,7 +50,7 @@ def generate_command(words: list[str]) -> int:
         raise UserError(f"command line: --shard-range goes without {'--overwrite' if overwrite else '--only-shard'}: other machines work in the same folder")
     path = find_config(name or "quickstart")
     config = read_config(GenerateConfig, path, overrides)
-    directory = Path(out or Path("outputs") / path.stem)
+    directory = place_of(out or Path("outputs") / path.stem)
 
     from seqgen.pipeline.plan import Portion, parse_range
     from seqgen.pipeline.run import generate_dataset
@@ -64,13 +66,14 @@ def generate_command(words: list[str]) -> int:
     print(f"{directory}: {config.sequences} sequences of {config.clip.frames} frames" + ("" if outcome.made else " were there already, whole"))
     _print_verdict(directory)
     if config.output.preview and (outcome.made or not (directory / "preview.png").exists()):
-        write_preview(directory, directory, list(range(min(config.output.preview, config.sequences))))
+        with storage_named(directory):
+            write_preview(directory, directory, list(range(min(config.output.preview, config.sequences))))
     if config.output.preview:
         print(f"{directory / 'preview.png'}: what it looks like")
     return 0
 
 
-def dry_run(config: "GenerateConfig", directory: Path, portion: "Portion", *, overwrite: bool) -> int:
+def dry_run(config: "GenerateConfig", directory: Place, portion: "Portion", *, overwrite: bool) -> int:
     """`seqgen generate --dry-run`: what the same command without it would come to; refused as that would be. Nothing is written but the cache."""
     from seqgen.pipeline.estimate import MEASURED_S, estimate_run
 
@@ -103,7 +106,7 @@ def _duration(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h" if hours < 10_000 else f"{hours / 24:,.0f} days"
 
 
-def _print_verdict(directory: Path) -> None:
+def _print_verdict(directory: Place) -> None:
     """Whether the data set may be shared, and the first reason; dataset.json has them all."""
     from seqgen.dataset.manifest import read_manifest
 
@@ -125,7 +128,7 @@ def again_command(name: str | None, out: str | None, sequence: str, fields: dict
     directory = _dataset_folder(name, out)
     origin = reopen(directory, print)
     index = parse_id(sequence, origin.config.sequences)
-    folder = Path(out) if out and Path(out) != directory else Path("outputs") / f"{directory.resolve().name}-{index:08d}"
+    folder = place_of(out) if out and place_of(out) != directory else Path("outputs") / f"{directory.resolve().name}-{index:08d}"
     ready_folder(folder)
     remade = remake(index, open_sources(origin.assets, origin.config), origin.config)
     write_members(remade, folder)
@@ -141,15 +144,17 @@ def again_command(name: str | None, out: str | None, sequence: str, fields: dict
     return 1 if other else 0
 
 
-def _dataset_folder(name: str | None, out: str | None) -> Path:
+def _dataset_folder(name: str | None, out: str | None) -> Place:
     """The data set that `--sequence` is about: named first, by its folder or its dataset.json, else the one in --out, else that of a shipped config."""
     from seqgen.dataset.manifest import MANIFEST_NAME
 
-    path = Path(name or "quickstart")
-    if name and (path.is_dir() or path.name == MANIFEST_NAME):
-        return path if path.is_dir() else path.parent
-    if out and (name is None or (Path(out) / MANIFEST_NAME).exists()):
-        return Path(out)
+    path = place_of(name or "quickstart")
+    if path.name == MANIFEST_NAME and not path.is_dir():
+        return path.parent
+    if not isinstance(path, Path) or (name and path.is_dir()):
+        return path
+    if out and (name is None or (place_of(out) / MANIFEST_NAME).exists()):
+        return place_of(out)
     return Path("outputs") / path.stem
 
 
@@ -168,14 +173,14 @@ def preview_command(known: argparse.Namespace) -> int:
     """`seqgen preview`: pictures of chosen sequences."""
     from seqgen.dataset import open_dataset
 
-    chosen = known.sequences or range(min(6, len(open_dataset(known.dataset))))
-    out = known.out or known.dataset
-    write_preview(known.dataset, out, list(chosen))
+    directory, out = (place_of(text) for text in (known.dataset, known.out or known.dataset))
+    chosen = known.sequences or range(min(6, len(open_dataset(directory))))
+    write_preview(directory, out, list(chosen))
     print(f"{out / 'preview.png'}\n{out / 'preview.gif'}")
     return 0
 
 
-def write_preview(dataset_dir: Path, out: Path, chosen: list[str | int]) -> None:
+def write_preview(dataset_dir: Place, out: Place, chosen: list[str | int]) -> None:
     """preview.png and preview.gif of some sequences of a data set, in the folder `out`."""
     from seqgen.dataset import open_dataset
     from seqgen.dataset.preview import animated_gif, contact_sheet
@@ -197,8 +202,9 @@ def _chosen(dataset: "Dataset", name: str | int) -> "HandSequence":
 
 
 def _print_generate_help(model: type) -> None:
-    print("seqgen generate [CONFIG] [--out DIR] [--overwrite] [--<section>.<field> VALUE ...]\n")
+    print("seqgen generate [CONFIG] [--out DIR|URL] [--overwrite] [--<section>.<field> VALUE ...]\n")
     print(f"CONFIG is a TOML file or one of: {', '.join(shipped_configs())} (default quickstart); --out defaults to outputs/<config name>")
+    print("--out may be the URL of a store, s3://bucket/folder or gs://bucket/folder, to which the workers write themselves; keys come from where its driver looks for them")
     print("The same command again continues; with more --sequences it extends what is there.\n")
     print("  --shard-range i/n    every n-th shard from the i-th on (from 0): n machines that share the folder make it together")
     print("  --only-shard K       one shard, by name or number, in this process; what it raises is shown as it is")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgen.errors import UserError
+from seqgen.places import place_of
 
 if TYPE_CHECKING:
     from seqgen.dataset.verify import Fault
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Adds these commands to a parser's."""
     verify = commands.add_parser("verify", help="is a data set whole and true? exit code 1 if not")
-    verify.add_argument("dataset", type=Path, help="folder of a data set")
+    verify.add_argument("dataset", help="folder of a data set, or its URL")
     verify.add_argument("--deep", action="store_true", help="also derive all labels again, and make a share of the sequences again to compare their bytes")
     verify.add_argument("--percent", type=float, metavar="P", help="with --deep: make P percent of the sequences again, a hundred at least (default 1)")
     verify.add_argument("--seed", type=int, metavar="S", help="with --deep: another S makes others again (default 0)")
@@ -26,14 +27,17 @@ def add_commands(commands: Any) -> None:
     verify.set_defaults(function=verify_command)
 
     export = commands.add_parser("export", help="one index over several data sets of one schema, which stay where they are")
-    export.add_argument("--merge", type=Path, nargs="+", action="extend", required=True, metavar="DATASET", help="folders of two or more data sets; no shard is copied")
-    export.add_argument("--out", type=Path, metavar="DIR", help="folder for the index (default: beside the first, A+B for A and B)")
+    export.add_argument("--merge", nargs="+", action="extend", required=True, metavar="DATASET", help="folders of two or more data sets; no shard is copied")
+    export.add_argument("--out", metavar="DIR", help="folder for the index (default: beside the first, A+B for A and B)")
     export.set_defaults(function=export_command)
 
 
 def verify_command(known: argparse.Namespace) -> int:
     """`seqgen verify`: one line for each fault, by file and key."""
     _check_options(known)
+    known.dataset = place_of(known.dataset)
+    if known.repair and not isinstance(known.dataset, Path):
+        raise UserError(f"verify: --repair goes with folders; copy {known.dataset} to one, mend it there and copy it back")
     faults = _faults(known)
     if faults and known.repair:
         from seqgen.pipeline.deep.verify import repair
@@ -102,7 +106,11 @@ def export_command(known: argparse.Namespace) -> int:
 
     if len(known.merge) < 2:
         raise UserError("export: one index goes over two or more data sets; name them all after --merge")
-    out = known.out or _beside(known.merge)
+    stored = [text for text in (*known.merge, known.out) if text and not isinstance(place_of(text), Path)]
+    if stored:
+        raise UserError(f"export: {place_of(stored[0])} is a URL: an index goes over folders; copy the data sets to some, the index can then be copied to a store with them")
+    known.merge, out = [Path(text) for text in known.merge], Path(known.out) if known.out else None
+    out = out or _beside(known.merge)
     manifest = merge_datasets(known.merge, out)
     splits = ", ".join(f"{count:,} {name}" for name, count in manifest.counts["splits"].items())
     print(f"{out}: {manifest.counts['sequences']:,} sequences ({splits}) of {len(manifest.parts)} data sets, which must stay where they are")

@@ -11,13 +11,13 @@ An index over several data sets (`seqgen.dataset.merge`) is opened and read like
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 from seqgen.dataset.index import INDEX_NAME, IndexRow, read_index
 from seqgen.dataset.manifest import SHARD_FOLDER, SHARD_NAME, Manifest, part_folders, read_manifest
 from seqgen.dataset.sequence import HandSequence, Labels
 from seqgen.dataset.shards import Span, read_shard, read_span, shard_spans
 from seqgen.errors import UserError
+from seqgen.places import Place, place_of
 
 __all__ = ["Dataset", "HandSequence", "Labels", "open_dataset"]
 
@@ -28,21 +28,21 @@ class Dataset:
     `folders`: those with the shards, by the `part` of a row: `directory` alone, but for an index over several data sets.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest, rows: list[IndexRow]) -> None:
+    def __init__(self, directory: Place, manifest: Manifest, rows: list[IndexRow]) -> None:
         self.directory = directory
         self.manifest = manifest
         self.rows = rows
         self.folders = part_folders(directory, manifest)
         self._paths = {place: self._path(*place) for place in {(row.part, row.shard) for row in rows}}
         self._positions = {row.key: position for position, row in enumerate(rows)}
-        self._spans: dict[Path, dict[str, Span]] = {}  # by shard, filled when one is first asked for
+        self._spans: dict[Place, dict[str, Span]] = {}  # by shard, filled when one is first asked for
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[HandSequence]:
         last = {self.shard_path(row): row.id for row in self.rows}
-        readers: dict[Path, Iterator[HandSequence]] = {}  # a shard may go on where others of other splits end: open from its first row to its last
+        readers: dict[Place, Iterator[HandSequence]] = {}  # a shard may go on where others of other splits end: open from its first row to its last
         with ExitStack() as opened:
             for row in self.rows:
                 path = self.shard_path(row)
@@ -65,7 +65,7 @@ class Dataset:
             raise _disagreement(path)
         return read_span(path, self._spans[path][row.key])
 
-    def shard_path(self, row: IndexRow) -> Path:
+    def shard_path(self, row: IndexRow) -> Place:
         """The shard in which the sequence of one of `rows` lies."""
         return self._paths[row.part, row.shard]
 
@@ -77,20 +77,20 @@ class Dataset:
                 raise UserError(f"{self.directory}: several of its parts have a sequence {key}; take it by its position: {', '.join(map(str, places))}")
         return position
 
-    def _path(self, part: int, shard: str) -> Path:
+    def _path(self, part: int, shard: str) -> Place:
         """Where a shard lies; an index from outside must not lead out of the folders."""
         if not 0 <= part < len(self.folders) or not SHARD_NAME.fullmatch(shard):
             raise UserError(f"{self.directory / INDEX_NAME} names a shard {shard!r} in part {part}, which seqgen would not; fetch or generate it again")
         return self.folders[part] / SHARD_FOLDER / shard
 
 
-def _disagreement(path: Path) -> UserError:
+def _disagreement(path: Place) -> UserError:
     return UserError(f"{path} does not hold the sequences that the index lists for it; fetch or generate the data set again")
 
 
-def open_dataset(directory: str | Path, split: str | None = None) -> Dataset:
-    """The finished data set in a folder, whole or one split of it."""
-    directory = Path(directory)
+def open_dataset(directory: str | Place, split: str | None = None) -> Dataset:
+    """The finished data set in a folder, or at the URL of a store, whole or one split of it."""
+    directory = place_of(directory)
     manifest, rows = read_manifest(directory), read_index(directory)
     if split is not None and split not in manifest.counts["splits"]:
         raise UserError(f"{directory} has no split {split!r}; it has {', '.join(manifest.counts['splits'])}")

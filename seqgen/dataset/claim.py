@@ -26,6 +26,8 @@ from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, SHARD_NAME, is_
 from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, note_run, record_shard
 from seqgen.errors import UserError
 from seqgen.files import PARTIAL_GLOB, is_writable, json_text, write_json, write_text_once
+from seqgen.places import Place, check_store
+from seqgen.remote import RemotePath
 
 CLAIM_NAME = "config.json"
 PREVIEW_NAMES = ("preview.png", "preview.gif")  # what `seqgen preview` leaves beside a data set
@@ -53,7 +55,7 @@ class Origin:
         return replace(self, config={**self.config, "sequences": sequences})
 
 
-def claim_folder(directory: Path, origin: Origin, *, overwrite: bool = False) -> Claim:
+def claim_folder(directory: Place, origin: Origin, *, overwrite: bool = False) -> Claim:
     """Makes the folder ours for this data set and says how far it is.
 
     Refused: a folder with other files, one with a data set of another origin, and a place where none can be made. `overwrite` removes a data set (and its
@@ -65,8 +67,11 @@ def claim_folder(directory: Path, origin: Origin, *, overwrite: bool = False) ->
         raise no_place(directory, error) from error
 
 
-def check_place(directory: Path) -> None:
-    """A UserError where no data set can be made. Makes nothing."""
+def check_place(directory: Place) -> None:
+    """A UserError where no data set can be made. Makes nothing, in a store nothing that stays."""
+    if isinstance(directory, RemotePath):
+        check_store(directory)
+        return
     try:
         if not stat.S_ISDIR(directory.stat().st_mode):
             raise UserError(f"{directory} is a file; choose another --out")
@@ -77,7 +82,7 @@ def check_place(directory: Path) -> None:
         raise no_place(directory, error) from error
 
 
-def judge_folder(directory: Path, origin: Origin, *, overwrite: bool = False) -> Claim:
+def judge_folder(directory: Place, origin: Origin, *, overwrite: bool = False) -> Claim:
     """What `claim_folder` says of a folder, which it leaves as it is. What is smaller and of the same config is unfinished."""
     if _is_free(directory):
         return "new"
@@ -99,12 +104,12 @@ def judge_folder(directory: Path, origin: Origin, *, overwrite: bool = False) ->
     return "finished" if finished else "unfinished"
 
 
-def rewrite_claim(directory: Path, origin: Origin) -> None:
+def rewrite_claim(directory: Place, origin: Origin) -> None:
     """Makes a folder that is ours that of another data set, or of the same again."""
     write_json(_claim_path(directory), origin.as_dict())
 
 
-def read_claim(directory: Path) -> dict[str, Any]:
+def read_claim(directory: Place) -> dict[str, Any]:
     """The config and identity that an unfinished data set was claimed for."""
     path = _claim_path(directory)
     try:
@@ -121,13 +126,14 @@ def read_claim(directory: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged ({error}); remove the folder or choose another --out") from error
 
 
-def no_place(directory: Path, error: OSError) -> UserError:
+def no_place(directory: Place, error: OSError) -> UserError:
     """What to say where no data set can be made."""
-    reason = "a link to nothing" if os.path.islink(directory) and not os.path.exists(directory) else error.strerror or str(error)
+    is_loose = isinstance(directory, Path) and os.path.islink(directory) and not os.path.exists(directory)
+    reason = "a link to nothing" if is_loose else error.strerror or str(error)
     return UserError(f"{directory}: no place for a data set ({reason}); choose another --out")
 
 
-def identity_of(directory: Path) -> str | None:
+def identity_of(directory: Place) -> str | None:
     """Which data set the folder is claimed for or holds; None where nothing there says so."""
     for read in (lambda: read_manifest(directory).identity, lambda: read_claim(directory)["identity"]):
         try:
@@ -137,12 +143,12 @@ def identity_of(directory: Path) -> str | None:
     return None
 
 
-def is_claimed_for(directory: Path, origin: Origin) -> bool:
+def is_claimed_for(directory: Place, origin: Origin) -> bool:
     """Whether it is this data set's already."""
     return identity_of(directory) == origin.identity
 
 
-def sweep(directory: Path) -> None:
+def sweep(directory: Place) -> None:
     """Removes half-written files, and what no record or manifest vouches for: shards (of an overwritten data set, or durable without a record), an index. For
     those who are alone in an unfinished folder. Files that seqgen would not name so are left alone.
     """
@@ -153,15 +159,17 @@ def sweep(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def sweep_partial(directory: Path, *, least_age_s: float = 0.0) -> None:
+def sweep_partial(directory: Place, *, least_age_s: float = 0.0) -> None:
     """Removes half-written files that have not been written to for so long."""
+    if isinstance(directory, RemotePath) and directory.puts_are_atomic:
+        return  # nothing half is ever there, and a listing of all shards is long
     for folder in (directory, directory / SHARD_FOLDER, directory / PROGRESS_FOLDER):
         for path in folder.glob(PARTIAL_GLOB):
             if path.is_file() and time.time() - path.stat().st_mtime >= least_age_s:
                 path.unlink(missing_ok=True)
 
 
-def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
+def _claim(directory: Place, origin: Origin, *, overwrite: bool) -> Claim:
     if _is_free(directory):
         if write_text_once(_claim_path(directory), json_text(origin.as_dict())):
             return "new"  # else another run was faster, and it may be another data set's
@@ -183,7 +191,7 @@ def _claim(directory: Path, origin: Origin, *, overwrite: bool) -> Claim:
     return "unfinished"
 
 
-def _is_free(directory: Path) -> bool:
+def _is_free(directory: Place) -> bool:
     """Nothing is there, or nothing but what a run left that ended before its claim was durable."""
     if not directory.exists():
         return True
@@ -192,7 +200,7 @@ def _is_free(directory: Path) -> bool:
     return all(fnmatch(entry.name, PARTIAL_GLOB) for entry in (directory / PROGRESS_FOLDER).glob("*"))
 
 
-def _claim_anew(directory: Path, origin: Origin) -> Claim:
+def _claim_anew(directory: Place, origin: Origin) -> Claim:
     """Old records go first, then the claim is replaced, then the old data set goes: killed anywhere between, the folder is known as ours and no old shard as new."""
     forget_shards(directory)
     rewrite_claim(directory, origin)
@@ -202,18 +210,18 @@ def _claim_anew(directory: Path, origin: Origin) -> Claim:
     return "new"
 
 
-def _claim_path(directory: Path) -> Path:
+def _claim_path(directory: Place) -> Place:
     return directory / PROGRESS_FOLDER / CLAIM_NAME
 
 
-def _check_whole(directory: Path) -> None:
+def _check_whole(directory: Place) -> None:
     missing = missing_files(directory, read_manifest(directory))
     if missing:
         more = f", and {len(missing) - 1} more files" if missing[1:] else ""
         raise UserError(f"{missing[0]} is missing or cut off{more}; `seqgen verify {directory} --repair` makes it again, --overwrite all")
 
 
-def _check_papers(directory: Path) -> None:
+def _check_papers(directory: Place) -> None:
     """What a larger data set takes over is what was written."""
     if not is_as_written(directory) or describe_index(directory) != read_manifest(directory).index:
         raise UserError(f"{directory}: {MANIFEST_NAME} or {INDEX_NAME} has been changed since it was written; `seqgen verify {directory} --repair` makes it again")
@@ -225,7 +233,7 @@ def _is_smaller(owner: dict[str, Any], origin: Origin) -> bool:
     return isinstance(sequences, int) and sequences < origin.config.get("sequences", 0) and owner["identity"] == origin.of(sequences).identity
 
 
-def _keep_shards(directory: Path, origin: Origin) -> None:
+def _keep_shards(directory: Place, origin: Origin) -> None:
     """Gives the shards of a finished data set the records of a larger one's."""
     rows = {}
     for row in read_index(directory):
@@ -236,14 +244,14 @@ def _keep_shards(directory: Path, origin: Origin) -> None:
     note_runs_of(directory, manifest.run)
 
 
-def note_runs_of(directory: Path, run: dict[str, Any]) -> None:
+def note_runs_of(directory: Place, run: dict[str, Any]) -> None:
     """Notes the runs that a finished data set tells of."""
     earlier = run.get("earlier")
     for one in [*(earlier if isinstance(earlier, list) else []), {name: value for name, value in run.items() if name != "earlier"}]:
         note_run(directory, one)
 
 
-def _owner(directory: Path) -> dict[str, Any]:
+def _owner(directory: Place) -> dict[str, Any]:
     """The config and identity of the data set in a folder that is not empty: its manifest's, else its claim's."""
     if not directory.is_dir():
         raise UserError(f"{directory} is a file; choose another --out")

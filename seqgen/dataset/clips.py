@@ -5,7 +5,6 @@ A member costs its decoding: of a frame of 112 px, rgb takes 0.08 ms, parts 0.05
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.sequence import HandSequence, is_hand
 from seqgen.dataset.shards import first_members, read_members, shard_spans
 from seqgen.errors import UserError
+from seqgen.places import Place
 from seqgen.skeleton import PART_OCCLUDER
 
 Array = np.ndarray
@@ -45,7 +45,7 @@ class DatasetClips:
         self._names = [sequence_key(row.id) for row in dataset.rows] if dataset.manifest.parts else self._keys
         self._shards = [dataset.shard_path(row) for row in dataset.rows]
         self._frames = dataset.manifest.counts["frames"] // dataset.manifest.counts["sequences"]
-        self._spans: dict[Path, dict[str, tuple[int, int]]] = {}  # by shard, filled when one is first asked for
+        self._spans: dict[Place, dict[str, tuple[int, int]]] = {}  # by shard, filled when one is first asked for
         self._check_members()
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class DatasetClips:
                 missing = f"{self.directory}: a data set without {NAMES[picture]}: its shards hold no .{MEMBERS[picture]} files"
                 raise UserError(f"{missing}; {REMEDIES.get(picture, 'give one as `seqgen generate` writes it')}")
 
-    def _spans_of(self, path: Path) -> dict[str, tuple[int, int]]:
+    def _spans_of(self, path: Place) -> dict[str, tuple[int, int]]:
         if path not in self._spans:
             self._spans[path] = shard_spans(path)
         return self._spans[path]

@@ -3,8 +3,8 @@
     alone        may change whose the folder is, and sweep up what others left
     together     makes shards of the data set that the folder is claimed for, beside others (`--shard-range`)
 
-The lock is the system's on the folder itself (`flock`), so it leaves no file. Where a file system has none (many network ones), nothing is held: then what
-is written must bear company, and only old leftovers are swept.
+The lock is the system's on the folder itself (`flock`), so it leaves no file. Where a file system has none (many network ones), and in a store, nothing is held:
+then what is written must bear company, only old leftovers are swept, and each shard is begun and ended with a look at whose the folder is.
 """
 
 import fcntl
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from seqgen.dataset.claim import Claim, Origin, claim_folder, is_claimed_for, sweep, sweep_partial
 from seqgen.errors import UserError
+from seqgen.places import Place
 
 WAIT_S = 10.0  # for runs that only just begin and claim the folder; those that work hold it longer
 OLD_S = 6 * 3600.0  # what is half written for so long belongs to nobody
@@ -26,9 +27,9 @@ log = logging.getLogger(__name__)
 class Hold:
     """See the head of this file. `works`: the file system has locks."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.works = directory, True
-        self._descriptor = os.open(directory, os.O_RDONLY)
+    def __init__(self, directory: Place) -> None:
+        self.directory, self.works = directory, isinstance(directory, Path)
+        self._descriptor = os.open(directory, os.O_RDONLY) if isinstance(directory, Path) else None
 
     def alone(self) -> bool:
         """Takes the folder for this run alone; False where another one holds it. What was held together may be lost then."""
@@ -44,7 +45,8 @@ class Hold:
 
     def close(self) -> None:
         """Lets go for good."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
     def sweep(self) -> None:
         """Removes what earlier runs left half written, and shards that nobody vouches for. For those who are alone."""
@@ -56,6 +58,8 @@ class Hold:
             sweep_partial(self.directory)
 
     def _lock(self, how: int) -> bool:
+        if self._descriptor is None:
+            return True
         try:
             fcntl.flock(self._descriptor, how)
         except BlockingIOError:
@@ -67,7 +71,7 @@ class Hold:
 
 
 @contextmanager
-def hold_folder(directory: Path) -> Iterator[Hold]:
+def hold_folder(directory: Place) -> Iterator[Hold]:
     """A hold that takes nothing yet; what it has taken is let go at the end."""
     hold = Hold(directory)
     try:
@@ -77,7 +81,7 @@ def hold_folder(directory: Path) -> Iterator[Hold]:
 
 
 @contextmanager
-def held_alone(directory: Path) -> Iterator[None]:
+def held_alone(directory: Place) -> Iterator[None]:
     """The folder is this run's alone inside the block. A UserError where another one holds it."""
     with hold_folder(directory) as hold:
         _take_alone(hold)

@@ -25,7 +25,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +33,8 @@ from jaxtyping import Int64
 from seqgen.dataset.licences import OPEN_LICENCES
 from seqgen.errors import UserError
 from seqgen.files import file_digest, written_aside
+from seqgen.places import Place
+from seqgen.remote import RemotePath, StoreError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -132,28 +133,28 @@ def rows_of(columns: Columns) -> list[IndexRow]:
     return [IndexRow(*values) for values in zip(*(columns[name] for name in COLUMNS), strict=True)]
 
 
-def write_index(directory: Path, rows: Iterable[IndexRow], origin: Mapping[str, Any]) -> IndexRecord:
+def write_index(directory: Place, rows: Iterable[IndexRow], origin: Mapping[str, Any]) -> IndexRecord:
     """Writes the index, whatever the order the rows come in. `origin` (plain JSON values) is what the data set was made from."""
     ordered = sorted(rows, key=lambda row: row.id)
     parts = (columns_of(ordered[start : start + ROW_GROUP]) for start in range(0, len(ordered), ROW_GROUP))
     return write_index_of(directory, [parts], origin)
 
 
-def write_index_of(directory: Path, streams: Sequence[Iterable[Columns]], origin: Mapping[str, Any]) -> IndexRecord:
+def write_index_of(directory: Place, streams: Sequence[Iterable[Columns]], origin: Mapping[str, Any]) -> IndexRecord:
     """The same from any number of streams of columns, each by rising id, with no more than a row group of them in memory (and a shard of each stream)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = _schema().with_metadata({ORIGIN_KEY: json.dumps(origin, sort_keys=True, allow_nan=False)})
     last = -1
-    with written_aside(directory / INDEX_NAME) as aside, open(aside, "xb") as file:  # pyarrow takes a path like exp:1/... for an address
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with written_aside(directory / INDEX_NAME) as aside:
+        with open(aside, "xb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:  # pyarrow takes a path like exp:1/... for an address
             for group in _merged(streams, schema):
                 last = _check_rising(group["id"].to_numpy(), last)
                 writer.write_table(group)
                 del group  # before the next one is gathered
                 pa.default_memory_pool().release_unused()
-    return describe_index(directory)
+        return IndexRecord(aside.stat().st_size, file_digest(aside))
 
 
 def _merged(streams: Sequence[Iterable[Columns]], schema: "pyarrow.Schema") -> Iterator["pyarrow.Table"]:
@@ -236,13 +237,13 @@ class _Waiting:
         self._fresh = {name: [] for name in COLUMNS}
 
 
-def describe_index(directory: Path) -> IndexRecord:
+def describe_index(directory: Place) -> IndexRecord:
     """The record of the index that lies in a folder."""
     path = directory / INDEX_NAME
     return IndexRecord(path.stat().st_size, file_digest(path))
 
 
-def read_index(directory: Path) -> list[IndexRow]:
+def read_index(directory: Place) -> list[IndexRow]:
     """The rows, sorted by id."""
     path = directory / INDEX_NAME
     table = _read_table(path)
@@ -252,7 +253,7 @@ def read_index(directory: Path) -> list[IndexRow]:
         raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
 
 
-def read_origin(directory: Path) -> dict[str, Any]:
+def read_origin(directory: Place) -> dict[str, Any]:
     """What the index says that the data set was made from."""
     path = directory / INDEX_NAME
     metadata = _read_table(path).schema.metadata or {}
@@ -265,18 +266,22 @@ def read_origin(directory: Path) -> dict[str, Any]:
     return origin
 
 
-def _read_table(path: Path) -> "pyarrow.Table":
+def _read_table(path: Place) -> "pyarrow.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow.fs import LocalFileSystem
 
-    try:  # by its name: of a Python file that its threads read from, pyarrow aborts half of the processes that end soon after (seen beside torch)
-        rows, size = pq.read_metadata(str(path.absolute()), filesystem=LocalFileSystem()).num_rows, path.stat().st_size
+    try:  # by its name or from memory: of a Python file that its threads read from, pyarrow aborts half of the processes that end soon after (seen beside torch)
+        kept = path.read_bytes() if isinstance(path, RemotePath) else None
+        where, how = (str(path.absolute()), {"filesystem": LocalFileSystem()}) if kept is None else (pa.BufferReader(kept), {})
+        rows, size = pq.read_metadata(where, **how).num_rows, path.stat().st_size if kept is None else len(kept)
         if rows * ROW_BYTES > size:
             raise UserError(f"{path} is damaged (it claims {rows:,} rows, which {size:,} bytes cannot hold); fetch or generate it again")
-        table = pq.read_table(str(path.absolute()), filesystem=LocalFileSystem())
+        table = pq.read_table(where, **how)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: not a finished data set; run the generating command again") from None
+    except StoreError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); fetch or generate it again") from error
     if not table.schema.equals(_schema()):

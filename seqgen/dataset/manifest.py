@@ -18,12 +18,10 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import chain
-from pathlib import Path
+from itertools import islice
 from textwrap import indent
 from typing import Any, TypeVar
 
@@ -35,12 +33,15 @@ from seqgen.dataset.shards import ShardRecord
 from seqgen.dataset.tally import ShardTable, Tally, tally_of
 from seqgen.errors import UserError
 from seqgen.files import json_text, written_aside
+from seqgen.places import Place, facts_in
+from seqgen.remote import StoreError
 from seqgen.splits import SPLITS
 
 MANIFEST_NAME = "dataset.json"
 SHARD_FOLDER = "shards"
 FORMAT = "seqgen"
 SCHEMA_VERSION = 3
+ASKED_AT_ONCE = 1000  # shards
 SHARD_NAME = re.compile(r"(train|val|test)-\d{6,}\.tar")  # a manifest from outside must not lead out of its folder
 PLACE, END = "\0", b"\n}\n"  # where the shards go in the text of a manifest: no name holds a zero byte; and how that text ends
 Record = TypeVar("Record")
@@ -115,20 +116,25 @@ def _shares(tally: Tally, frames: int) -> dict[str, float]:
     return {"frames_partly_outside": outside, **{name: having / tally.sequences for name, having in tally.having.items()}}
 
 
-def missing_files(directory: Path, manifest: Manifest) -> list[Path]:
+def missing_files(directory: Place, manifest: Manifest) -> list[Place]:
     """The index and shards that are not there, or not with their recorded size."""
-    sizes = chain([(directory / INDEX_NAME, manifest.index.bytes)], ((directory / SHARD_FOLDER / shard.name, shard.bytes) for shard in manifest.shards))
-    return [path for path, size in sizes if not path.is_file() or path.stat().st_size != size]
+    [index] = facts_in(directory, [INDEX_NAME])
+    missing = [] if index and index.st_size == manifest.index.bytes else [directory / INDEX_NAME]
+    shards = iter(manifest.shards)
+    while batch := list(islice(shards, ASKED_AT_ONCE)):
+        found = facts_in(directory / SHARD_FOLDER, [shard.name for shard in batch])
+        missing += [directory / SHARD_FOLDER / shard.name for shard, facts in zip(batch, found, strict=True) if facts is None or facts.st_size != shard.bytes]
+    return missing
 
 
-def part_folders(directory: Path, manifest: Manifest) -> tuple[Path, ...]:
+def part_folders(directory: Place, manifest: Manifest) -> tuple[Place, ...]:
     """The folders with the shards, by the `part` of an index row: the data set's own, or those of its parts. A UserError where a part is gone or is another by now."""
     return tuple(_part_folder(directory, part) for part in manifest.parts) or (directory,)
 
 
-def _part_folder(directory: Path, part: Part) -> Path:
+def _part_folder(directory: Place, part: Part) -> Place:
     folder = directory / part.path
-    if not os.path.isfile(folder / MANIFEST_NAME):
+    if not facts_in(folder, [MANIFEST_NAME])[0]:
         again = f"`seqgen export --merge ... --out {directory}` with all its parts where they are now"
         raise UserError(f"{directory}: its part {folder} is not there, or not finished; put it back, or run {again}")
     theirs = read_manifest(folder)
@@ -137,7 +143,7 @@ def _part_folder(directory: Path, part: Part) -> Path:
     return folder
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
+def write_manifest(directory: Place, manifest: Manifest) -> None:
     """Declares the data set in `directory` whole. Index and shards must be there."""
     missing = missing_files(directory, manifest)
     if missing:
@@ -173,7 +179,7 @@ def with_checksum(content: dict[str, Any]) -> str:
     return json_text({**content, "checksum": checksum})
 
 
-def is_as_written(directory: Path) -> bool:
+def is_as_written(directory: Place) -> bool:
     """Whether `dataset.json`, which must be readable, is byte for byte what was once written."""
     data = (directory / MANIFEST_NAME).read_bytes()
     size = len(_checksum("0" * 64) + END)
@@ -181,13 +187,15 @@ def is_as_written(directory: Path) -> bool:
     return last == _checksum(hashlib.sha256(text + END).hexdigest()) + END
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Place) -> Manifest:
     """The manifest of the data set in `directory`."""
     path = directory / MANIFEST_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} is missing: not a data set, or not finished; run the generating command again") from None
+    except StoreError:  # a store that does not answer has not said anything of the data set
+        raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -199,7 +207,7 @@ def read_manifest(directory: Path) -> Manifest:
     return _parse(content, path)
 
 
-def _parse(content: dict[str, Any], path: Path) -> Manifest:
+def _parse(content: dict[str, Any], path: Place) -> Manifest:
     """The record of a file of our schema version."""
     try:
         values = {field.name: content[field.name] for field in fields(Manifest)}

@@ -6,26 +6,25 @@
     DIR/.progress/run-<hash>.json        {machine, versions, ..., began}: of each run that worked here
     DIR/shards/.<shard>.partial-...      half a shard of a killed run: swept up by the next one
 
-The order is: claim, shards with their records, index, manifest, and then the progress is cleared. There may be a million records: they are read one by one.
+The order is: claim, shards with their records, index, manifest, and then the progress is cleared. There may be a million records: they are read a few at a time.
 """
 
 import hashlib
 import json
-import os
-import shutil
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 from seqgen.dataset.index import COLUMNS, Columns, IndexRow, columns_of, rows_of
 from seqgen.dataset.manifest import SHARD_FOLDER
 from seqgen.dataset.shards import ShardRecord
-from seqgen.files import file_digest, json_text, write_json, write_text
+from seqgen.files import file_digest, json_text, remove_tree, write_json, write_text
+from seqgen.places import Place, contents_in, facts_in, names_in
 
 PROGRESS_FOLDER = ".progress"
 RECORD_ENDING, FAILURE_ENDING = ".tar.json", ".tar.failed.json"
+READ_AT_ONCE = 100  # records
 Planned = Callable[[str], Sequence[int] | None]  # the name of a shard to the ids of its sequences; None where it is not asked for
 
 
@@ -54,7 +53,7 @@ class FailedShard:
     traceback: str
 
 
-def record_shard(directory: Path, shard: ShardRecord, rows: Sequence[IndexRow], identity: str, *, just_written: bool = False) -> None:
+def record_shard(directory: Place, shard: ShardRecord, rows: Sequence[IndexRow], identity: str, *, just_written: bool = False) -> None:
     """Notes that a shard of the data set of this identity is durable. `just_written`, or hashed, by the caller: a later run need not read it as long as its time
     stamp stays what it is."""
     modified_ns = (directory / SHARD_FOLDER / shard.name).stat().st_mtime_ns if just_written else None
@@ -63,105 +62,112 @@ def record_shard(directory: Path, shard: ShardRecord, rows: Sequence[IndexRow], 
     _failure_path(directory, shard.name).unlink(missing_ok=True)
 
 
-def set_aside(directory: Path, failed: FailedShard, identity: str) -> Path:
+def set_aside(directory: Place, failed: FailedShard, identity: str) -> Place:
     """Notes that a shard could not be made; returns where."""
     path = _failure_path(directory, failed.name)
     write_json(path, {"identity": identity, **asdict(failed)})
     return path
 
 
-def note_run(directory: Path, run: Mapping[str, Any]) -> None:
+def note_run(directory: Place, run: Mapping[str, Any]) -> None:
     """Notes that a run works here: a data set tells of all machines that made it."""
     write_json(directory / PROGRESS_FOLDER / f"run-{hashlib.sha256(json_text(run).encode()).hexdigest()[:16]}.json", run)
 
 
-def noted_runs(directory: Path) -> list[dict[str, Any]]:
+def noted_runs(directory: Place) -> list[dict[str, Any]]:
     """The runs that are noted, the first to begin first; those whose note is damaged are left out."""
     runs = []
-    for name in sorted(name for name in _names(directory) if name.startswith("run-") and name.endswith(".json")):
+    names = sorted(name for name in _names(directory) if name.startswith("run-") and name.endswith(".json"))
+    for data in contents_in(directory / PROGRESS_FOLDER, names):
         try:
-            run = json.loads((directory / PROGRESS_FOLDER / name).read_text(encoding="utf-8"))
+            run = json.loads(data or b"")
             runs += [run] if isinstance(run, dict) else []
-        except (OSError, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             continue
     return sorted(runs, key=lambda run: str(run.get("began")))
 
 
-def read_record(directory: Path, name: str, ids: Sequence[int], identity: str) -> FinishedShard | None:
-    """What the record says of a planned shard; None where none of this data set vouches for it with these ids, or the file has not the recorded size."""
-    record = _read_record(_record_path(directory, name), identity)
-    if record is None or record.shard.name != name or record.columns["id"] != list(ids):
-        return None
-    return record if _size_and_time(directory / SHARD_FOLDER / name)[0] == record.shard.bytes else None
+def read_records(directory: Place, asked: Iterable[tuple[str, Sequence[int]]], identity: str) -> Iterator[FinishedShard | None]:
+    """What the records say of planned shards (name, ids of its sequences), in their order; None where none of this data set vouches for one with these ids, or the
+    file has not the recorded size. A few are in memory at a time."""
+    return (record for record, _ in _records_and_times(directory, asked, identity))
 
 
-def recorded_shards(directory: Path, planned: Planned, identity: str) -> Iterator[FinishedShard]:
-    """The planned shards that have such a record, one in memory at a time, in no order."""
-    for name in _recorded_names(directory):
-        ids = planned(name)
-        record = None if ids is None else read_record(directory, name, ids, identity)
-        if record:
-            yield record
+def recorded_shards(directory: Place, planned: Planned, identity: str) -> Iterator[FinishedShard]:
+    """The planned shards that have such a record, in no order."""
+    return (record for record in read_records(directory, _asked(directory, planned), identity) if record)
 
 
-def finished_shards(directory: Path, planned: Planned, identity: str) -> Iterator[ShardRecord]:
+def finished_shards(directory: Place, planned: Planned, identity: str) -> Iterator[ShardRecord]:
     """Those of them that need not be made again: their files have the recorded hash, or the time stamp that they had when they had it."""
-    for record in recorded_shards(directory, planned, identity):
-        path = directory / SHARD_FOLDER / record.shard.name
-        if _size_and_time(path)[1] == record.modified_ns or file_digest(path) == record.shard.sha256:
+    for record, modified_ns in _records_and_times(directory, _asked(directory, planned), identity):
+        if record and (modified_ns == record.modified_ns or file_digest(directory / SHARD_FOLDER / record.shard.name) == record.shard.sha256):
             yield record.shard
 
 
-def count_records(directory: Path) -> int:
+def _asked(directory: Place, planned: Planned) -> Iterator[tuple[str, Sequence[int]]]:
+    """The planned shards that have a record, of whichever data set."""
+    return ((name, ids) for name in _recorded_names(directory) if (ids := planned(name)) is not None)
+
+
+def _records_and_times(directory: Place, asked: Iterable[tuple[str, Sequence[int]]], identity: str) -> Iterator[tuple[FinishedShard | None, int]]:
+    """The records, or None, and the time stamps of the shards."""
+    left = iter(asked)
+    while batch := list(islice(left, READ_AT_ONCE)):
+        contents = contents_in(directory / PROGRESS_FOLDER, [f"{name}.json" for name, _ in batch])
+        found = facts_in(directory / SHARD_FOLDER, [name for name, _ in batch])
+        for (name, ids), content, facts in zip(batch, contents, found, strict=True):
+            record = _parse_record(content, identity)
+            as_planned = record and facts and record.shard.name == name and record.columns["id"] == list(ids) and record.shard.bytes == facts.st_size
+            yield (record, facts.st_mtime_ns) if as_planned else (None, 0)
+
+
+def count_records(directory: Place) -> int:
     """How many shards have a record, of whichever data set."""
     return sum(1 for _ in _recorded_names(directory))
 
 
-def adopt_records(directory: Path, theirs: str, ours: str) -> None:
+def adopt_records(directory: Place, theirs: str, ours: str) -> None:
     """The records of one data set become another's, which begins with the same sequences."""
     for name in list(_recorded_names(directory)):  # which change meanwhile
         path = _record_path(directory, name)
-        if _read_record(path, theirs):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            write_text(path, json.dumps({**content, "identity": ours}, ensure_ascii=False, separators=(",", ":")) + "\n")
+        data = path.read_bytes()
+        if _parse_record(data, theirs):
+            write_text(path, json.dumps({**json.loads(data), "identity": ours}, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
-def has_record(directory: Path, shard: str) -> bool:
+def has_record(directory: Place, shard: str) -> bool:
     """Whether there is a record of a shard, of whichever data set."""
     return _record_path(directory, shard).exists()
 
 
-def forget_shards(directory: Path) -> None:
+def forget_shards(directory: Place) -> None:
     """Removes all records."""
     for name in list(_names(directory)):
         if name.endswith((RECORD_ENDING, FAILURE_ENDING)):
             (directory / PROGRESS_FOLDER / name).unlink()
 
 
-def clear_progress(directory: Path) -> None:
+def clear_progress(directory: Place) -> None:
     """Removes the progress of a finished data set."""
-    shutil.rmtree(directory / PROGRESS_FOLDER, ignore_errors=True)
+    remove_tree(directory / PROGRESS_FOLDER)
 
 
-def _names(directory: Path) -> Iterator[str]:
+def _names(directory: Place) -> Iterator[str]:
     """The names in the progress folder, as they come: a listing of a million is never held."""
-    try:
-        with os.scandir(directory / PROGRESS_FOLDER) as entries:
-            yield from (entry.name for entry in entries)
-    except FileNotFoundError:
-        return
+    return names_in(directory / PROGRESS_FOLDER)
 
 
-def _recorded_names(directory: Path) -> Iterator[str]:
+def _recorded_names(directory: Place) -> Iterator[str]:
     """The names of the shards that have a record."""
     return (name.removesuffix(".json") for name in _names(directory) if name.endswith(RECORD_ENDING) and not name.startswith("."))
 
 
-def _record_path(directory: Path, shard: str) -> Path:
+def _record_path(directory: Place, shard: str) -> Place:
     return directory / PROGRESS_FOLDER / f"{shard}.json"
 
 
-def _failure_path(directory: Path, shard: str) -> Path:
+def _failure_path(directory: Place, shard: str) -> Place:
     return directory / PROGRESS_FOLDER / f"{shard}.failed.json"
 
 
@@ -179,22 +185,13 @@ def _unpacked(packed: dict[str, Any]) -> Columns:
     return columns
 
 
-def _read_record(path: Path, identity: str) -> FinishedShard | None:
-    """The record, or None when it is not there, unreadable or of another data set: the shard is then made again."""
+def _parse_record(data: bytes | None, identity: str) -> FinishedShard | None:
+    """The record, or None when it is not there, damaged or of another data set: the shard is then made again."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(data or b"")
         if content["identity"] != identity:
             return None
         modified_ns = content["modified_ns"]
         return FinishedShard(ShardRecord(**content["shard"]), _unpacked(content["rows"]), modified_ns if isinstance(modified_ns, int) else None)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    """Size and time stamp (ns) of a file; (-1, -1) where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return -1, -1
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (-1, -1)

@@ -14,15 +14,17 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import BinaryIO
 
 from seqgen.dataset.encoding import decode_sequence, encode_sequence, sequence_schema
 from seqgen.dataset.sequence import HandSequence
 from seqgen.errors import UserError
 from seqgen.files import written_aside
+from seqgen.places import Place
+from seqgen.remote import RemotePath
 
 MEMBER = re.compile(r"(\d{8,})\.(\d{3,}\.[a-z_]+\.[a-z]+|labels\.npz|meta\.json)")
 MAX_MEMBER_BYTES = 2**28  # the optical flow of the largest pictures, 4096 x 4096, has half of it
@@ -50,7 +52,7 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:06d}.tar"
 
 
-def write_shard(path: Path, sequences: Iterable[HandSequence], *, jpeg_quality: int, wrote: Callable[[HandSequence, str], None] = lambda sequence, sha256: None) -> ShardRecord:
+def write_shard(path: Place, sequences: Iterable[HandSequence], *, jpeg_quality: int, wrote: Callable[[HandSequence, str], None] = lambda sequence, sha256: None) -> ShardRecord:
     """Writes sequences as they come (one in memory at a time), by rising index, all of one split and schema. Nothing appears at `path` unless all is well.
 
     `wrote` is told each sequence and the hash of its bytes in the tar: from its first header to the end of its last member's blocks.
@@ -85,14 +87,14 @@ def sample_bytes(key: str, members: Iterable[tuple[str, bytes]]) -> bytes:
     return b"".join(pieces)
 
 
-def read_shard(path: Path) -> Iterator[HandSequence]:
+def read_shard(path: Place) -> Iterator[HandSequence]:
     """The sequences of a shard in their order, one in memory at a time. A UserError names the shard and the member that is wrong."""
     with _open_shard(path) as file, _open_tar(file, path) as archive:
         yield from _read_sequences(archive, path)
         _check_end(file, archive.offset, path)
 
 
-def shard_spans(path: Path) -> dict[str, Span]:
+def shard_spans(path: Place) -> dict[str, Span]:
     """Where each sequence lies in a shard, by key, from the headers alone."""
     spans: dict[str, Span] = {}
     with _open_shard(path) as file, _open_tar(file, path) as archive:
@@ -102,30 +104,42 @@ def shard_spans(path: Path) -> dict[str, Span]:
     return spans
 
 
-def first_members(path: Path) -> tuple[str, ...]:
+def first_members(path: Place) -> tuple[str, ...]:
     """The names, after the key, of the members of a shard's first sequence: those of all sequences of a data set."""
     with _open_shard(path) as file, _open_tar(file, path) as archive:
         named = (_split_name(info, path) for info in _headers(archive, path))
         return tuple(name for _, name in next((list(group) for _, group in groupby(named, key=lambda member: member[0])), []))
 
 
-def read_members(path: Path, span: Span, wanted: Container[str]) -> dict[str, bytes]:
+def read_members(path: Place, span: Span, wanted: Container[str]) -> dict[str, bytes]:
     """Those members of the one sequence at `span` that are wanted, by their names after the key; the others are skipped unread.
 
     Goes from header to header itself: `tarfile` takes 10 us for each, a third of the time that the pictures of a small clip take.
     """
     members: dict[str, bytes] = {}
-    with _open_shard(path) as file:
-        descriptor, at = file.fileno(), span[0]
+    with _open_range(path, span) as read:
+        at = span[0]
         while at < span[1]:
-            name, size = _parse_header(os.pread(descriptor, tarfile.BLOCKSIZE, at), path, at)
+            name, size = _parse_header(read(tarfile.BLOCKSIZE, at), path, at)
             if name in wanted:
-                members[name] = os.pread(descriptor, size, at + tarfile.BLOCKSIZE)
+                members[name] = read(size, at + tarfile.BLOCKSIZE)
             at += tarfile.BLOCKSIZE + _round_up(size, tarfile.BLOCKSIZE)
     return members
 
 
-def _parse_header(header: bytes, path: Path, at: int) -> tuple[str, int]:
+@contextmanager
+def _open_range(path: Place, span: Span) -> Iterator[Callable[[int, int], bytes]]:
+    """What reads so many bytes from a byte within the span on. From a store the whole span comes at once: a question takes longer than a clip."""
+    if isinstance(path, RemotePath):
+        data = path.read_range(*span)
+        yield lambda size, at: data[at - span[0] : at - span[0] + size]
+        return
+    with _open_shard(path) as file:
+        descriptor = file.fileno()
+        yield lambda size, at: os.pread(descriptor, size, at)
+
+
+def _parse_header(header: bytes, path: Place, at: int) -> tuple[str, int]:
     """Name after the key and size of a member, from the header that `write_shard` wrote; its sum of bytes, which counts its own field as blanks, is checked."""
     try:
         if sum(header[:148]) + 8 * ord(" ") + sum(header[156:]) != int(header[148:156].rstrip(b"\0 "), 8):
@@ -135,7 +149,7 @@ def _parse_header(header: bytes, path: Path, at: int) -> tuple[str, int]:
         raise UserError(f"{path}: damaged after byte {at} ({error}); fetch or generate it again") from None
 
 
-def read_span(path: Path, span: Span) -> HandSequence:
+def read_span(path: Place, span: Span) -> HandSequence:
     """The one sequence that lies at `span`."""
     with _open_shard(path) as file:
         file.seek(span[0])
@@ -169,16 +183,16 @@ def _check_follows(sequence: HandSequence, previous: HandSequence | None) -> Non
             raise ValueError(f"sequence {sequence.key} has {name} {ours[name]}, the one before it {theirs[name]}: a data set has one schema")
 
 
-def _open_shard(path: Path) -> BinaryIO:
+def _open_shard(path: Place) -> BinaryIO:
     try:
-        return open(path, "rb")
+        return path.open("rb")
     except FileNotFoundError:
         raise UserError(f"{path}: the shard is missing; run the generating command again, or fetch it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; run the generating command again, or fetch it again") from None
 
 
-def _open_tar(file: BinaryIO | io.BytesIO, path: Path) -> tarfile.TarFile:
+def _open_tar(file: BinaryIO | io.BytesIO, path: Place) -> tarfile.TarFile:
     _check_header(file, 0, path)
     try:
         return tarfile.open(fileobj=file, mode="r:")
@@ -186,7 +200,7 @@ def _open_tar(file: BinaryIO | io.BytesIO, path: Path) -> tarfile.TarFile:
         raise UserError(f"{path}: not a tar file ({error})") from error
 
 
-def _headers(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
+def _headers(archive: tarfile.TarFile, path: Place) -> Iterator[tarfile.TarInfo]:
     """The headers in their order; `archive.offset` is then the end of the member. Forgotten as they pass: a shard may hold a million."""
     try:
         while (info := archive.next()) is not None:
@@ -197,7 +211,7 @@ def _headers(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
         raise UserError(f"{path}: damaged after byte {archive.offset} ({error}); fetch or generate it again") from error
 
 
-def _check_header(file: BinaryIO | io.BytesIO, at: int, path: Path) -> None:
+def _check_header(file: BinaryIO | io.BytesIO, at: int, path: Place) -> None:
     """Refuses, before `tarfile` follows it, a header that goes on in another one or claims more than a member can have."""
     before = file.tell()
     file.seek(at)
@@ -211,7 +225,7 @@ def _check_header(file: BinaryIO | io.BytesIO, at: int, path: Path) -> None:
         raise UserError(f"{path}: member {name!r} at byte {at} claims more than {MAX_MEMBER_BYTES // 2**20} MB; this shard was not written by seqgen")
 
 
-def _split_name(info: tarfile.TarInfo, path: Path) -> tuple[str, str]:
+def _split_name(info: tarfile.TarInfo, path: Place) -> tuple[str, str]:
     """Key and member name. Anything but a plain file named as we name ours is refused: no folders, links, absolute or parent paths."""
     match = MEMBER.fullmatch(info.name)
     if match is None or not info.isreg():
@@ -219,7 +233,7 @@ def _split_name(info: tarfile.TarInfo, path: Path) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _read_sequences(archive: tarfile.TarFile, path: Path) -> Iterator[HandSequence]:
+def _read_sequences(archive: tarfile.TarFile, path: Place) -> Iterator[HandSequence]:
     """Groups members that follow one another by their key."""
     named = ((*_split_name(info, path), _read_member(archive, info, path)) for info in _headers(archive, path))
     for key, group in groupby(named, key=lambda member: member[0]):
@@ -231,21 +245,21 @@ def _read_sequences(archive: tarfile.TarFile, path: Path) -> Iterator[HandSequen
         yield _decode_named(key, members, path)
 
 
-def _read_member(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> bytes:
+def _read_member(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Place) -> bytes:
     try:
         return archive.extractfile(info).read()
     except tarfile.TarError as error:
         raise UserError(f"{path}: cut off within {info.name} ({error}); fetch or generate it again") from error
 
 
-def _decode_named(key: str, members: dict[str, bytes], path: Path) -> HandSequence:
+def _decode_named(key: str, members: dict[str, bytes], path: Place) -> HandSequence:
     try:
         return decode_sequence(key, members)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _check_end(file: BinaryIO, offset: int, path: Path) -> None:
+def _check_end(file: BinaryIO, offset: int, path: Place) -> None:
     """After the last member a tar has two or more empty blocks. `tarfile` takes a damaged header for the end and says nothing."""
     file.seek(offset)
     rest = file.read(2 * tarfile.RECORDSIZE)

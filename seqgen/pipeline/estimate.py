@@ -7,14 +7,12 @@ Writes nothing. Does not know what a cluster's cores are like: they are taken to
 """
 
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import gcd
-from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +28,7 @@ from seqgen.pipeline.generate import Sources, batch_size, generate_sequences, op
 from seqgen.pipeline.plan import Portion, ShardPlans, plan_shards
 from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.run import check_means, num_workers
+from seqgen.places import Place
 
 log = logging.getLogger(__name__)
 MEASURED_S = 5.0
@@ -65,7 +64,7 @@ class Estimate:
 
 
 def estimate_run(
-    config: GenerateConfig, directory: Path, portion: Portion, *, overwrite: bool = False, say: Callable[[str], None] = log.info
+    config: GenerateConfig, directory: Place, portion: Portion, *, overwrite: bool = False, say: Callable[[str], None] = log.info
 ) -> tuple[Estimate, Measurement]:
     """What `generate_dataset` with these arguments would come to, and the measurement it rests on. UserErrors as there."""
     check_means(config)
@@ -115,7 +114,7 @@ def _bytes(lengths: Counter[int], measured: Measurement) -> int:
     return sum(count * shard_bytes(round(length * measured.bytes)) for length, count in lengths.items())
 
 
-def shards_to_make(directory: Path, config: GenerateConfig, origin: Origin, portion: Portion, *, overwrite: bool) -> tuple[ShardPlans, list[int]]:
+def shards_to_make(directory: Place, config: GenerateConfig, origin: Origin, portion: Portion, *, overwrite: bool) -> tuple[ShardPlans, list[int]]:
     """The shards that a run would answer for, and the places of those that it would make. A UserError where it would be refused."""
     plans = portion.among(plan_shards(config))
     check_place(directory)
@@ -127,7 +126,7 @@ def shards_to_make(directory: Path, config: GenerateConfig, origin: Origin, port
         return plans, _missing(directory, origin, plans, overwrite=overwrite)
 
 
-def _missing(directory: Path, origin: Origin, plans: ShardPlans, *, overwrite: bool) -> list[int]:
+def _missing(directory: Place, origin: Origin, plans: ShardPlans, *, overwrite: bool) -> list[int]:
     claim = judge_folder(directory, origin, overwrite=overwrite)
     if claim == "new":
         return list(range(len(plans)))
@@ -139,9 +138,9 @@ def _missing(directory: Path, origin: Origin, plans: ShardPlans, *, overwrite: b
     return np.flatnonzero(~there).tolist()
 
 
-def _there(directory: Path, plans: ShardPlans) -> Iterator[str]:
+def _there(directory: Place, plans: ShardPlans) -> Iterator[str]:
     """The shards that a run would take over: those with a record, and those of a smaller data set that are as long as is planned."""
-    if not os.path.exists(directory / MANIFEST_NAME):
+    if not (directory / MANIFEST_NAME).exists():
         yield from (shard.name for shard in finished_shards(directory, plans.ids, read_claim(directory)["identity"]))
         return
     for shard in read_manifest(directory).shards:

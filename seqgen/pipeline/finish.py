@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from seqgen.config import config_digest
 from seqgen.dataset.claim import Origin
 from seqgen.dataset.index import Columns, write_index_of
 from seqgen.dataset.manifest import build_manifest, write_manifest
-from seqgen.dataset.progress import clear_progress, read_record
+from seqgen.dataset.progress import clear_progress, read_records
 from seqgen.dataset.provenance import describe_machine, platform_of
 from seqgen.dataset.tally import ShardTable, Tally
 from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.plan import ShardPlans, plan_shards
+from seqgen.places import Place
 from seqgen.splits import SPLITS
 
 
@@ -22,7 +22,7 @@ class ShardMissing(Exception):
     """A shard of the plan that no record vouches for: the data set cannot be finished."""
 
 
-def finish_dataset(directory: Path, config: GenerateConfig, origin: Origin, assets: Assets, run: dict[str, Any]) -> None:
+def finish_dataset(directory: Place, config: GenerateConfig, origin: Origin, assets: Assets, run: dict[str, Any]) -> None:
     """Writes index and manifest over shards that are all there, and clears the progress. ShardMissing, and nothing is written, where they are not.
 
     Their records are read one by one, each split's in its order, so that a million of them take no more memory than their hashes do.
@@ -31,10 +31,10 @@ def finish_dataset(directory: Path, config: GenerateConfig, origin: Origin, asse
     shards = ShardTable(len(plans))
 
     def columns(plans: ShardPlans) -> Iterator[Columns]:
-        for place, plan in zip(plans.places, plans, strict=True):
-            record = read_record(directory, plan.name, plan.ids, origin.identity)
+        records = read_records(directory, ((plan.name, plan.ids) for plan in plans), origin.identity)
+        for place, record in zip(plans.places, records, strict=True):
             if record is None:
-                raise ShardMissing(plan.name)
+                raise ShardMissing
             shards.put(place, record.shard)
             tally.add(record.columns)
             yield record.columns

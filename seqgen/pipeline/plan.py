@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -21,6 +20,7 @@ from seqgen.dataset.shards import ShardRecord, shard_name, write_shard
 from seqgen.errors import UserError
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import Sources, generate_sequences
+from seqgen.places import Place
 from seqgen.splits import SPLITS
 
 LONGEST_NAME = 30  # of a shard: more digits are no number of ours
@@ -200,19 +200,27 @@ def shard_of(index: int, config: GenerateConfig) -> str:
     return shard_name(split.split, split.number_of(index))
 
 
-def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, directory: Path, identity: str) -> ShardRecord:
+def check_claim(directory: Place, identity: str) -> None:
+    """A UserError where a folder is not, or no longer, that of the data set of this identity."""
+    if identity_of(directory) != identity:
+        raise UserError(f"{directory} has become another data set's while this run was at work")
+
+
+def make_shard(plan: ShardPlan, sources: Sources, config: GenerateConfig, directory: Place, identity: str) -> ShardRecord:
     """Generates and writes one shard, then its record for the data set of this identity: the unit of work. The file is whole or not there.
 
     A UserError where the folder has become another data set's meanwhile, as it may where no locks keep runs apart.
     """
     rows = []
-    if identity_of(directory) != identity:
-        raise UserError(f"{directory} has become another data set's while this run was at work")
 
     def note(sequence: HandSequence, sha256: str) -> None:
         rows.append(index_row(sequence.meta, plan.name, sha256))
 
-    sequences = generate_sequences(plan.ids, sources, config)
-    record = write_shard(directory / SHARD_FOLDER / plan.name, sequences, jpeg_quality=config.output.jpeg_quality, wrote=note)
+    def clips() -> Iterator[HandSequence]:
+        check_claim(directory, identity)
+        yield from generate_sequences(plan.ids, sources, config)
+        check_claim(directory, identity)  # the last moment before the shard is seen
+
+    record = write_shard(directory / SHARD_FOLDER / plan.name, clips(), jpeg_quality=config.output.jpeg_quality, wrote=note)
     record_shard(directory, record, rows, identity, just_written=True)
     return record

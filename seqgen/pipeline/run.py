@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from seqgen.dataset.claim import Origin, check_place, is_claimed_for, no_place
 from seqgen.dataset.hold import Hold, claim_alone, claim_together, hold_folder
 from seqgen.dataset.index import INDEX_NAME
 from seqgen.dataset.manifest import MANIFEST_NAME
-from seqgen.dataset.progress import FailedShard, count_records, finished_shards, note_run, noted_runs, set_aside
+from seqgen.dataset.progress import FailedShard, clear_progress, count_records, finished_shards, note_run, noted_runs, set_aside
 from seqgen.dataset.provenance import differences
 from seqgen.errors import UserError
 from seqgen.files import storage_named
@@ -33,6 +32,8 @@ from seqgen.pipeline.loop import InProcess, Pool, make_shards
 from seqgen.pipeline.plan import Portion, ShardPlan, ShardPlans, plan_shards
 from seqgen.pipeline.process import one_thread, return_memory
 from seqgen.pipeline.work import Made, ShardWorker, Work
+from seqgen.places import Place
+from seqgen.remote import RemotePath
 from seqgen.render import load_renderer
 
 MAX_FAILED_AT_FIRST = 3  # so many shards set aside before a single one could be made: no other will do better
@@ -68,7 +69,7 @@ class ShardsFailed(RuntimeError):
 
 def generate_dataset(
     config: GenerateConfig,
-    directory: Path,
+    directory: Place,
     *,
     overwrite: bool = False,
     portion: Portion = ALL,
@@ -83,6 +84,8 @@ def generate_dataset(
     began = datetime.now(UTC)
     check_means(config)
     check_place(directory)
+    if num_workers(config) and isinstance(directory, RemotePath) and directory.protocol == "memory":
+        raise UserError(f"{directory}: is of this process alone; --workers 0 makes a data set there")
     chosen = portion.among(plan_shards(config))
     with one_thread():
         assets = gather_assets(config, say)
@@ -122,7 +125,7 @@ def start_workers(work: Work, number: int, say: Callable[[str], None]) -> Iterat
 
 
 @contextmanager
-def _held(directory: Path) -> Iterator[Hold]:
+def _held(directory: Place) -> Iterator[Hold]:
     """The folder is there and can be taken hold of. Whoever is alone there at the end leaves nothing half."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -175,7 +178,7 @@ class Run:
     """One run: what it makes, where, and whom it tells."""
 
     config: GenerateConfig
-    directory: Path
+    directory: Place
     origin: Origin
     assets: Assets
     told: dict[str, Any]  # what `describe_run` says of it
@@ -249,6 +252,9 @@ class Run:
             try:
                 finish_dataset(self.directory, self.config, self.origin, self.assets, run)
                 return True
-            except ShardMissing as missing:
-                log.info("%s: no record vouches for %s", self.directory, missing)
-        return (self.directory / MANIFEST_NAME).exists() and is_claimed_for(self.directory, self.origin)
+            except ShardMissing:
+                log.info("%s: records do not vouch for all shards", self.directory)
+        others_did = (self.directory / MANIFEST_NAME).exists() and is_claimed_for(self.directory, self.origin)
+        if others_did:
+            clear_progress(self.directory)  # where nothing can be held, this run went on after they had cleared it
+        return others_did

@@ -3,19 +3,21 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from seqgen.dataset.hold import OLD_S
 from seqgen.dataset.progress import FailedShard, note_run
 from seqgen.dataset.provenance import describe_machine, platform_of
 from seqgen.dataset.shards import ShardRecord
 from seqgen.errors import UserError
-from seqgen.files import is_storage_error
+from seqgen.files import is_storage_error, sweep_aside
 from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import open_sources
 from seqgen.pipeline.plan import ShardPlan, make_shard
 from seqgen.pipeline.process import one_thread, return_memory
+from seqgen.places import Place, check_store
+from seqgen.remote import RemotePath
 
 MAX_TRIES = 3
 Made = ShardRecord | FailedShard
@@ -27,7 +29,7 @@ class Work:
 
     assets: Assets
     config: GenerateConfig
-    directory: Path
+    directory: Place
     identity: str
     run: Mapping[str, Any]
 
@@ -41,6 +43,9 @@ class ShardWorker:
 
     def __init__(self, work: Work) -> None:
         self.work = work
+        if isinstance(work.directory, RemotePath):
+            check_store(work.directory)  # this node may lack the driver or the rights that the driver of the run has
+            sweep_aside(OLD_S)
         with one_thread():
             self.sources = open_sources(work.assets.opened(), work.config)
         return_memory()

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from seqgen.dataset.encoding import sequence_schema
@@ -24,18 +23,22 @@ from seqgen.dataset.verify.shard import Expected, Fault, Inspect, most_bytes, no
 from seqgen.dataset.verify.walk import Clip, read_clips
 from seqgen.errors import UserError
 from seqgen.files import PARTIAL_GLOB, file_digest
+from seqgen.places import Place
+from seqgen.remote import StoreError
 
 __all__ = ["Fault", "verify_dataset"]
 Report = Callable[[int, int], None]
 
 
-def verify_dataset(directory: Path, *, inspect: Inspect = no_more, report: Report = lambda checked, total: None) -> list[Fault]:
+def verify_dataset(directory: Place, *, inspect: Inspect = no_more, report: Report = lambda checked, total: None) -> list[Fault]:
     """All faults of the finished data set in a folder, none for a sound one. A UserError where there is no data set.
 
     `inspect` is told each clip that has no fault by then and returns what else is wrong with it; `report` how many sequences of how many have been checked.
     """
     try:
-        names = os.listdir(directory)
+        names = [path.name for path in directory.iterdir()]
+    except StoreError:
+        raise
     except OSError as error:
         raise UserError(f"{directory}: no folder with a data set ({error.strerror})") from error
     if not {MANIFEST_NAME, INDEX_NAME, SHARD_FOLDER} & set(names):
@@ -46,7 +49,7 @@ def verify_dataset(directory: Path, *, inspect: Inspect = no_more, report: Repor
     return faults + _verify_shards(directory, papers, inspect, report)
 
 
-def _verify_papers(directory: Path) -> tuple[Papers, list[Fault]]:
+def _verify_papers(directory: Place) -> tuple[Papers, list[Fault]]:
     papers, faults = read_papers(directory)
     return papers, [*faults, *paper_faults(papers)]
 
@@ -56,7 +59,7 @@ def _is_merged(papers: Papers) -> bool:
     return bool(papers.manifest.parts) if papers.manifest else value_at(papers.origin, "parts") is not None
 
 
-def _verify_shards(directory: Path, papers: Papers, inspect: Inspect, report: Report) -> list[Fault]:
+def _verify_shards(directory: Place, papers: Papers, inspect: Inspect, report: Report) -> list[Fault]:
     """The folder and the shards in it."""
     names, records = _shard_names(directory, papers), {shard.name: shard for shard in papers.manifest.shards} if papers.manifest else {}
     rows: dict[str, list[IndexRow]] = {}
@@ -73,7 +76,7 @@ def _verify_shards(directory: Path, papers: Papers, inspect: Inspect, report: Re
     return faults
 
 
-def _shard_names(directory: Path, papers: Papers) -> list[str]:
+def _shard_names(directory: Place, papers: Papers) -> list[str]:
     """The shards to look into: those of the manifest, unless only the index is sound or can be read; where neither can, those that are there."""
     if papers.manifest is not None and (papers.manifest_sound or papers.rows is None):
         names = [shard.name for shard in papers.manifest.shards]
@@ -82,7 +85,7 @@ def _shard_names(directory: Path, papers: Papers) -> list[str]:
     return [name for name in dict.fromkeys(names) if SHARD_NAME.fullmatch(name)]
 
 
-def _schema(directory: Path, names: Sequence[str], known: Sequence[Expected]) -> dict[str, Any] | None:
+def _schema(directory: Place, names: Sequence[str], known: Sequence[Expected]) -> dict[str, Any] | None:
     """What all clips have in common, from the first one that is as the index lists it, or if none is, as it should be."""
     for name, expected in zip(names, known, strict=True):
         if not (directory / SHARD_FOLDER / name).is_file():  # a pipe would be waited for
@@ -97,7 +100,7 @@ def _schema(directory: Path, names: Sequence[str], known: Sequence[Expected]) ->
     return None
 
 
-def _foreign_files(directory: Path, names: Sequence[str], papers: Papers) -> Iterator[Fault]:
+def _foreign_files(directory: Place, names: Sequence[str], papers: Papers) -> Iterator[Fault]:
     """What a finished data set has no use for: anything else among the shards, and what a killed run left."""
     shards = directory / SHARD_FOLDER
     lost = [shard for shard in (papers.manifest.shards if papers.manifest else ()) if not (shards / shard.name).exists()]
@@ -110,12 +113,12 @@ def _foreign_files(directory: Path, names: Sequence[str], papers: Papers) -> Ite
         yield Fault(path.name, None, "does not belong to the data set: half a file, which a killed run left")
 
 
-def _files(folder: Path) -> list[str]:
+def _files(folder: Place) -> list[str]:
     """The names in a folder, none where there is none."""
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def _verify_parts(directory: Path, papers: Papers, inspect: Inspect, report: Report) -> list[Fault]:
+def _verify_parts(directory: Place, papers: Papers, inspect: Inspect, report: Report) -> list[Fault]:
     """The parts of an index over several data sets, by their folders as seen from here, and that its rows are theirs."""
     faults = [*_foreign_files(directory, [], papers)]
     if papers.manifest is None:
@@ -130,7 +133,7 @@ def _verify_parts(directory: Path, papers: Papers, inspect: Inspect, report: Rep
     return faults
 
 
-def _verify_part(folder: Path, part: Part, inspect: Inspect, report: Report) -> tuple[tuple[IndexRow, ...] | None, list[Fault]]:
+def _verify_part(folder: Place, part: Part, inspect: Inspect, report: Report) -> tuple[tuple[IndexRow, ...] | None, list[Fault]]:
     """Rows and faults of one part."""
     if not folder.is_dir():
         return None, [Fault(MANIFEST_NAME, None, "is missing, with the whole folder: a part of the index")]

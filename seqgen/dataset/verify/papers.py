@@ -6,7 +6,6 @@ What one of them says is used to check the rest also where it is damaged, so far
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from seqgen.config import build
@@ -15,6 +14,7 @@ from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_NAME, Manifest, build_m
 from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.verify.shard import Fault, value_at
 from seqgen.errors import UserError
+from seqgen.places import Place
 from seqgen.splits import SplitConfig
 
 DERIVED = ("config_hash", "counts", "shares")  # of a manifest, from what else is in it and the rows
@@ -40,7 +40,7 @@ class Papers:
         return next((config for config in told if config), {})
 
 
-def read_papers(directory: Path) -> tuple[Papers, list[Fault]]:
+def read_papers(directory: Place) -> tuple[Papers, list[Fault]]:
     """Both files, and what is wrong with each by itself and with their being there together."""
     manifest, faults = _read_manifest(directory)
     rows, origin, index_faults = _read_index(directory)
@@ -70,7 +70,7 @@ def paper_faults(papers: Papers) -> list[Fault]:
     return told
 
 
-def _read_manifest(directory: Path) -> tuple[Manifest | None, list[Fault]]:
+def _read_manifest(directory: Place) -> tuple[Manifest | None, list[Fault]]:
     path = directory / MANIFEST_NAME
     if path.exists() and not path.is_file():
         return None, [Fault(MANIFEST_NAME, None, "is no file")]
@@ -81,7 +81,7 @@ def _read_manifest(directory: Path) -> tuple[Manifest | None, list[Fault]]:
     return manifest, [] if is_as_written(path.parent) else [Fault(MANIFEST_NAME, None, "was changed after it was written: its checksum is of another content")]
 
 
-def _read_index(directory: Path) -> tuple[tuple[IndexRow, ...] | None, dict[str, Any] | None, list[Fault]]:
+def _read_index(directory: Place) -> tuple[tuple[IndexRow, ...] | None, dict[str, Any] | None, list[Fault]]:
     """Rows, origin, and what keeps them from being read."""
     path = directory / INDEX_NAME
     if path.exists() and not path.is_file():

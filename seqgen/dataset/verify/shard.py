@@ -7,7 +7,6 @@ disagree follows from which of them is as it was written. Pure work on one file;
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from seqgen.dataset.encoding import member_names, sequence_schema
@@ -19,6 +18,7 @@ from seqgen.dataset.verify.clip import decode_clip
 from seqgen.dataset.verify.truths import sequence_faults
 from seqgen.dataset.verify.walk import Clip, Gap, read_clips
 from seqgen.files import file_digest
+from seqgen.places import Place
 
 MOST_WORDS = 400  # characters of a fault that are shown: names and values from damaged files may be of any length
 BYTES_A_PIXEL = 32  # of all pictures of a frame: 21 as they are decoded, and none grows by half when it is encoded
@@ -70,7 +70,7 @@ def no_more(sequence: HandSequence) -> list[str]:
     return []
 
 
-def verify_shard(directory: Path, name: str, expected: Expected, inspect: Inspect = no_more) -> list[Fault]:
+def verify_shard(directory: Place, name: str, expected: Expected, inspect: Inspect = no_more) -> list[Fault]:
     """All faults of the shard `name` of the data set in `directory`. `inspect` is asked about each clip that has none by then."""
     path = directory / SHARD_FOLDER / name
     if not path.is_file():
@@ -112,7 +112,7 @@ def value_at(table: Any, dotted: str) -> Any:
     return table
 
 
-def _other_bytes(path: Path, record: ShardRecord | None) -> str | None:
+def _other_bytes(path: Place, record: ShardRecord | None) -> str | None:
     """In words, that a shard's size or hash is not as recorded."""
     if record is None:
         return None

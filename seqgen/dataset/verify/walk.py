@@ -8,10 +8,10 @@ import re
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from seqgen.dataset.shards import MAX_MEMBER_BYTES, MEMBER
+from seqgen.places import Place
 
 BLOCK, RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
 MAGIC, MAGIC_AT = b"ustar\x0000", 257  # of a USTAR header, and where in it
@@ -54,10 +54,10 @@ class Clip(NamedTuple):
         return [(member.name, self.data[begin : begin + member.size]) for member, begin in begins]
 
 
-def read_clips(path: Path, most_bytes: int) -> Iterator[Clip | Gap]:
+def read_clips(path: Place, most_bytes: int) -> Iterator[Clip | Gap]:
     """The clips of a shard in their order, one in memory at a time, and the gaps that belong to none. A clip of more than `most_bytes` is not read."""
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             for key, group in groupby(_walk(file, path.stat().st_size), key=lambda place: place.key):
                 yield from _clip(file, key, list(group), most_bytes)
     except OSError as error:  # of this file alone: what the taker of the clips raises does not come by here

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from seqgen.dataset.encoding import encode_sequence
 from seqgen.dataset.manifest import SHARD_FOLDER
@@ -17,6 +16,7 @@ from seqgen.pipeline.deep.origin import Reopened
 from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
 from seqgen.pipeline.plan import shard_of
 from seqgen.pipeline.process import one_thread
+from seqgen.places import Place
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def parse_id(text: str, sequences: int) -> int:
     return int(text)
 
 
-def other_members(remade: Remade, shard: Path) -> list[str] | None:
+def other_members(remade: Remade, shard: Place) -> list[str] | None:
     """The members that differ from those stored in a shard; none where the bytes are the same, None where the clip is not there or cannot be read."""
     try:
         span = shard_spans(shard).get(remade.key)
@@ -55,14 +55,14 @@ def other_members(remade: Remade, shard: Path) -> list[str] | None:
     return [name for name, data in remade.members.items() if stored.get(name) != data]
 
 
-def write_members(remade: Remade, folder: Path) -> None:
+def write_members(remade: Remade, folder: Place) -> None:
     """The members as files, named as in the shard. The folder must be there: `ready_folder`."""
     for name, data in remade.members.items():
         with written_aside(folder / f"{remade.key}.{name}") as aside:
             aside.write_bytes(data)
 
 
-def ready_folder(folder: Path) -> None:
+def ready_folder(folder: Place) -> None:
     """Makes a folder for members. A UserError where none can be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def ready_folder(folder: Path) -> None:
         raise UserError(f"{folder}: no place for the files of a sequence ({error.strerror}); choose another --out") from error
 
 
-def remade_faults(directory: Path, reopened: Reopened, ids: Sequence[int], report: Callable[[int], None]) -> list[Fault]:
+def remade_faults(directory: Place, reopened: Reopened, ids: Sequence[int], report: Callable[[int], None]) -> list[Fault]:
     """What comes out otherwise when these clips are made again. `report` is told how many are done."""
     sources, faults = open_sources(reopened.assets, reopened.config), []
     shards = {index: shard_of(index, reopened.config) for index in ids}

@@ -5,7 +5,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from seqgen.config import build
@@ -19,6 +18,7 @@ from seqgen.errors import UserError
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.process import one_thread
+from seqgen.places import Place
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Reopened:
     differences: tuple[str, ...]
 
 
-def reopen(directory: Path, say: Callable[[str], None]) -> Reopened:
+def reopen(directory: Place, say: Callable[[str], None]) -> Reopened:
     """What the data set in a folder was made from. A UserError where nothing there says so, or where the assets here are others."""
     manifest, told = _read(directory)
     complaint = None
@@ -44,7 +44,7 @@ def reopen(directory: Path, say: Callable[[str], None]) -> Reopened:
     raise complaint
 
 
-def _read(directory: Path) -> tuple[Manifest | None, dict[str, dict[str, Any]]]:
+def _read(directory: Place) -> tuple[Manifest | None, dict[str, dict[str, Any]]]:
     """The manifest, and what is said of the origin, by the file that says it; as far as they can be read."""
     manifest, told, complaints = None, {}, []
     for name, read in {MANIFEST_NAME: read_manifest, PROGRESS_FOLDER: read_claim, INDEX_NAME: read_origin}.items():

@@ -8,7 +8,6 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -22,12 +21,13 @@ from seqgen.pipeline.deep.rederive import contradictions
 from seqgen.pipeline.deep.repair import make_unfinished
 from seqgen.pipeline.deep.restage import open_deriver
 from seqgen.pipeline.run import generate_dataset
+from seqgen.places import Place
 
 MIN_REMADE = 100  # clips that a deep check makes again at least: a small data set whole
 Say, Report = Callable[[str], None], Callable[[int, int], None]
 
 
-def verify_deeply(directory: Path, *, percent: float, rng: np.random.Generator, say: Say, report: Report) -> list[Fault]:
+def verify_deeply(directory: Place, *, percent: float, rng: np.random.Generator, say: Say, report: Report) -> list[Fault]:
     """All faults of a data set, its content included; of an index over several, those of its parts too."""
     manifest = _manifest(directory)
     if manifest and manifest.parts:
@@ -50,7 +50,7 @@ def drawn_ids(sequences: int, percent: float, rng: np.random.Generator) -> list[
     return sorted(rng.choice(sequences, count, replace=False).tolist())
 
 
-def repair(directory: Path, faults: Sequence[Fault], *, workers: int | None, say: Say) -> None:
+def repair(directory: Place, faults: Sequence[Fault], *, workers: int | None, say: Say) -> None:
     """Makes the bad shards of a data set again, and its index and manifest where any of it is at fault. A UserError for an index over several data sets."""
     reopened = reopen(directory, say)
     lacking = make_unfinished(directory, reopened, {fault.file for fault in faults})
@@ -60,7 +60,7 @@ def repair(directory: Path, faults: Sequence[Fault], *, workers: int | None, say
         _tell_other_bytes(reopened, read_manifest(directory), say)
 
 
-def _made_again(directory: Path, reopened: Reopened, ids: Sequence[int], say: Say, report: Report) -> list[Fault]:
+def _made_again(directory: Place, reopened: Reopened, ids: Sequence[int], say: Say, report: Report) -> list[Fault]:
     """Clips that come out otherwise. On another platform that is none of their faults, and said instead."""
     say(f"making {len(ids)} of {reopened.config.sequences} sequences again")
     faults = remade_faults(directory, reopened, ids, lambda done: report(done, len(ids)))
@@ -78,7 +78,7 @@ def _tell_other_bytes(before: Reopened, after: Manifest, say: Say) -> None:
         say(f"with another hash than was recorded: {', '.join(other)}{why}")
 
 
-def _manifest(directory: Path) -> Manifest | None:
+def _manifest(directory: Place) -> Manifest | None:
     """The manifest, where it can be read."""
     try:
         return read_manifest(directory)

@@ -1,0 +1,311 @@
+"""Files in a store that is no folder of this machine: `s3://bucket/clips`, `gs://...`, whatever fsspec has a driver for.
+
+A `RemotePath` has the methods of a `pathlib.Path` that this house uses, under their names, so that a data set lies in either (`seqgen.places`). What is other than there:
+
+    files      written whole, by one put: seen complete or not at all. None is opened to be written to
+    folders    are the names' own: nothing to be made
+    locks      there are none, and links neither
+    errors     FileNotFoundError as for paths; all else that a store answers is a `StoreError`
+
+fsspec and its drivers are loaded when a store is first asked. Keys come from where each driver looks for them; no message or file of ours shows one.
+Knows nothing of data sets.
+"""
+
+import errno
+import io
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from seqgen.errors import UserError
+
+# Those where a put is one step, and where a file may be made on condition that there is none. Elsewhere files are put aside and renamed.
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci")
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # of pyproject.toml
+DENIED = re.compile(r"denied|forbidden|unauthori[sz]ed|credential|permission|\b40[13]\b", re.IGNORECASE)
+STAMPS = ("LastModified", "last_modified", "mtime", "modified", "created")  # what drivers call the time of the last change
+READ_AHEAD = 2**23  # bytes
+MOST_WORDS = 200  # characters of a driver's message that are shown
+
+
+class StoreError(OSError):
+    """What a store answers in place of what it was asked for, after its driver's own tries: `errno` is EACCES where rights or keys are missing, ENOENT where the
+    bucket is, EIO for all else, which may pass. In one line, without keys."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+class FileFacts(NamedTuple):
+    """Size in bytes, and when it was last changed, in nanoseconds since 1970: in whole seconds, as stores tell it; now, where a store does not."""
+
+    st_size: int
+    st_mtime_ns: int
+
+    @property
+    def st_mtime(self) -> float:
+        return self.st_mtime_ns / 1e9
+
+
+@dataclass(frozen=True, order=True, repr=False)
+class RemotePath:
+    """A file or folder in a store. `base`: `protocol://bucket`, with user and password where the URL has them; `parts`: the names under it."""
+
+    base: str
+    parts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "/".join((re.sub(r"://.*@", "://***@", self.base), *self.parts))
+
+    def __repr__(self) -> str:
+        return f"RemotePath({str(self)!r})"
+
+    def __truediv__(self, name: str) -> "RemotePath":
+        parts = list(self.parts)
+        for part in filter(None, name.split("/")):
+            parts = parts[:-1] if part == ".." else [*parts, part]
+        return RemotePath(self.base, tuple(parts))
+
+    @property
+    def protocol(self) -> str:
+        return self.base.partition(":")[0]
+
+    @property
+    def puts_are_atomic(self) -> bool:
+        """Whether nothing half is ever seen there, not even under another name."""
+        return self.protocol in OBJECT_STORES
+
+    @property
+    def name(self) -> str:
+        return self.parts[-1] if self.parts else self.base.rpartition("/")[2].rpartition("@")[2]
+
+    @property
+    def parent(self) -> "RemotePath":
+        return RemotePath(self.base, self.parts[:-1])
+
+    def with_name(self, name: str) -> "RemotePath":
+        return self.parent / name
+
+    def match(self, pattern: str) -> bool:
+        return fnmatch(self.name, pattern)
+
+    def resolve(self) -> "RemotePath":
+        return self
+
+    def driver(self) -> tuple[Any, str]:
+        """The driver, of which fsspec keeps one for each process and thread, and what it calls this path. A UserError where none is installed or known."""
+        try:
+            from fsspec import get_filesystem_class
+            from fsspec.core import url_to_fs
+
+            get_filesystem_class(self.protocol)
+        except ImportError as error:
+            raise UserError(f"{self}: needs a driver that is not installed; {_remedy(self.protocol, error)}") from None
+        except ValueError:
+            raise UserError(f"{self}: no store is known by {self.protocol}://; s3:// and gs:// are, and others that fsspec has drivers for") from None
+        uncached = {"use_listings_cache": False} if self.puts_are_atomic else {}  # others write there too
+        return url_to_fs("/".join((self.base, *self.parts)), **uncached)
+
+    def exists(self) -> bool:
+        return self._kind() is not None
+
+    def is_file(self) -> bool:
+        return self._kind() == "file"
+
+    def is_dir(self) -> bool:
+        return self._kind() == "directory"
+
+    def stat(self) -> FileFacts:
+        return _facts(self._ask("info"))
+
+    def iterdir(self) -> Iterator["RemotePath"]:
+        return iter([self / name for name in self.listing()])
+
+    def glob(self, pattern: str) -> Iterator["RemotePath"]:
+        """Those right in this folder, none where there is no such folder."""
+        try:
+            return iter([path for path in self.iterdir() if path.match(pattern)])
+        except FileNotFoundError:
+            return iter(())
+
+    def listing(self) -> dict[str, FileFacts]:
+        """All that lies right in this folder, by name, in one question for every thousand."""
+        own, entries = self.driver()[1].strip("/"), {entry["name"].strip("/"): entry for entry in self._ask("ls", detail=True)}
+        return {path.rpartition("/")[2]: _facts(entry) for path, entry in sorted(entries.items()) if path != own}  # some stores keep an entry for the folder itself
+
+    def facts(self, names: Sequence[str]) -> list[FileFacts | None]:
+        """Those of files right in this folder, None of what is none; one question for every thousand whose names begin alike, as those of a batch in order do."""
+        if not names:
+            return []
+        with _answering(self):
+            store, folder = self.driver()
+            try:
+                found = store.find(folder, prefix=os.path.commonprefix(names), detail=True)  # noqa: RUF071  (letters are what is meant)
+            except FileNotFoundError:
+                found = {}
+        entries = {path.removeprefix(folder).strip("/"): entry for path, entry in found.items()}
+        return [_facts(entries[name]) if name in entries else None for name in names]
+
+    def contents(self, names: Sequence[str]) -> list[bytes | None]:
+        """Those of files right in this folder, None of those that are not there; all are asked for at once."""
+        if not names:
+            return []
+        with _answering(self):
+            store, folder = self.driver()
+            told = store.cat([f"{folder}/{name}" for name in names], on_error="return")
+        answers = [told[f"{folder}/{name}"] for name in names]
+        for name, error in zip(names, answers, strict=True):
+            if isinstance(error, Exception) and not isinstance(error, FileNotFoundError | IsADirectoryError):
+                with _answering(self / name):
+                    raise error
+        return [answer if isinstance(answer, bytes) else None for answer in answers]
+
+    def read_bytes(self) -> bytes:
+        return self._ask("cat_file")
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        return self.read_bytes().decode(encoding)
+
+    def read_range(self, begin: int, end: int) -> bytes:
+        """The bytes from one place up to another."""
+        return self._ask("cat_file", start=begin, end=end) if end > begin else b""
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """To be read in pieces."""
+        if mode != "rb":
+            raise ValueError(f"{mode}: files of a store are put there whole")
+        return io.BufferedReader(_Pieces(self), READ_AHEAD)
+
+    def put(self, file: Path) -> None:
+        """The content of a local file, in place of what is there: seen whole or not at all."""
+        aside = self if self.puts_are_atomic else self.with_name(f".{self.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
+        with _answering(self):
+            store, path = self.driver()
+            if aside is not self:
+                store.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with _answering(self, missing_is_wrong=True):
+            store.put_file(str(file), aside.driver()[1])
+            if aside is not self:
+                store.mv(aside.driver()[1], path)
+        if self.stat().st_size != file.stat().st_size:
+            raise StoreError(errno.EIO, "was not stored in full", str(self))
+
+    def create(self, file: Path) -> bool:
+        """The content of a local file, unless there is something already. Of several that try at once one gets True, in object stores that know conditions; elsewhere
+        at least one."""
+        if self.exists():
+            return False
+        if not self.puts_are_atomic:
+            self.put(file)
+            return True
+        try:
+            self._ask("pipe_file", file.read_bytes(), mode="create")
+        except FileExistsError:
+            return False
+        except StoreError:
+            if self.exists():  # by another's hand: a condition that is not met has many names
+                return False
+            raise
+        return True
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        try:
+            self._ask("rm_file")
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def remove_tree(self) -> None:
+        """Removes all that lies in this folder, if anything does."""
+        try:
+            self._ask("rm", recursive=True)
+        except FileNotFoundError:
+            pass
+
+    def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
+        """Nothing: files make their folders."""
+
+    def _kind(self) -> str | None:
+        try:
+            return self._ask("info")["type"]
+        except FileNotFoundError:
+            return None
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        with _answering(self):
+            store, path = self.driver()
+            return getattr(store, method)(path, *arguments, **options)
+
+
+def _remedy(protocol: str, error: ImportError) -> str:
+    """What to install for a protocol."""
+    return f"pip install 'seqgen[{EXTRAS[protocol]}]'" if protocol in EXTRAS else " ".join(str(error).split())[:MOST_WORDS]
+
+
+@contextmanager
+def _answering(place: RemotePath, *, missing_is_wrong: bool = False) -> Iterator[None]:
+    """Names what a store answers. Drivers raise errors of all libraries that they stand on, so whatever comes out of one is the store's; it is asked with names and
+    bytes alone."""
+    try:
+        yield
+    except (UserError, StoreError):
+        raise
+    except Exception as error:
+        text = _told(error, place)
+        if isinstance(error, FileExistsError):
+            raise FileExistsError(errno.EEXIST, text, str(place)) from None
+        if isinstance(error, FileNotFoundError):
+            kind = StoreError if missing_is_wrong else FileNotFoundError
+            raise kind(errno.ENOENT, text, str(place)) from None
+        denied = isinstance(error, PermissionError) or DENIED.search(f"{type(error).__name__} {text}")
+        raise StoreError(errno.EACCES if denied else errno.EIO, text, str(place)) from None
+
+
+def _told(error: Exception, place: RemotePath) -> str:
+    """A driver's message in one line, without user and password of the URL."""
+    text = " ".join(str(error.args[-1] if isinstance(error, OSError) and error.args else error).split()) or type(error).__name__
+    user = place.base.partition("://")[2].rpartition("@")[0]
+    for secret in filter(None, (user, user.partition(":")[2])):
+        text = text.replace(secret, "***")
+    return text[:MOST_WORDS]
+
+
+def _facts(entry: dict[str, Any]) -> FileFacts:
+    stamp = next((entry[name] for name in STAMPS if entry.get(name)), None)
+    seconds = stamp.timestamp() if hasattr(stamp, "timestamp") else stamp if isinstance(stamp, float | int) else time.time()
+    return FileFacts(int(entry.get("size") or 0), int(seconds) * 10**9)
+
+
+class _Pieces(io.RawIOBase):
+    """A file of a store, asked for piece by piece."""
+
+    mode = "rb"
+
+    def __init__(self, path: RemotePath) -> None:
+        self._path, self._size, self._at, self.name = path, path.stat().st_size, 0, str(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._path.read_range(self._at, min(self._size, self._at + len(buffer)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
