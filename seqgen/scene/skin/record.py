@@ -21,7 +21,7 @@ class SkinConfig(Section):
     folder: str | None = None
     """your own skins instead: a folder of OBJ files with a colour per vertex of the hand in use, or of pictures for its texture coordinates"""
     texture: int = Field(256, ge=64, le=1024)
-    """pixels along each side of a painted hand's texture; 256 serves pictures of up to 256 pixels, 512 larger ones; what does not depend on the clip is made once a machine: of 256 in 0.6 s, of 512 in 1.5 s, of 1024 in 6 s"""
+    """pixels along each side of a painted hand's texture; 256 serves pictures of up to 256 pixels, 512 larger ones"""
     varnish: float = Field(0.12, ge=0, le=1)
     """share of painted hands with varnished nails"""
 
