@@ -5,7 +5,7 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float, Float32, Int32
 
 from seqgen.geometry import cross
 from seqgen.scene.scene import Material, Surface, single_part_surface
@@ -41,7 +41,7 @@ def _rim(vertices_m: Float32[Array, "frames vertices 3"], loop: Int32[Array, "lo
     return rim, middle, spokes, HEIGHT * _length(spokes).mean(1, keepdims=True) * outwards
 
 
-def _length(vectors: Float32[Array, "*batch 3"]) -> Float32[Array, "*batch 1"]:
+def _length(vectors: Float[Array, "*batch 3"]) -> Float[Array, "*batch 1"]:
     return np.sqrt((vectors * vectors).sum(-1, keepdims=True))
 
 
