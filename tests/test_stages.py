@@ -15,6 +15,7 @@ from seqgen.pipeline import generate
 from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import BATCH, BATCH_PIXELS, STAGES, Sources, generate_sequence, generate_sequences, open_sources, pictures_at_once
+from seqgen.pipeline.motion import draw_motions, fit_motions
 from seqgen.pipeline.process import one_thread
 from seqgen.turns import Turns
 
@@ -25,7 +26,6 @@ CONFIGS = {
     ),
     "rigs": small_config(sequences=12, camera={"views": 3}),
     "paper": small_config(camera={"kind": "weak_perspective"}, hand={"refine": False, "pose_components": 10}, flow={"kind": "paper"}, skin={"kind": "flat"}),
-    "redrawn": small_config(flow={"median_step_mm": 8.0, "redraws": 3}),
 }
 
 
@@ -57,6 +57,20 @@ def test_alone_as_in_any_batch_at_any_place(sources: Sources, config: GenerateCo
             order = rng.permutation(8).tolist()
             for index, sequence in zip(order, generate_sequences(order, sources, config), strict=True):
                 assert members(sequence) == alone[index], f"sequence {index} in batches of {size}, order {order}"
+
+
+def test_motions_drawn_anew_are_each_drawn_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a touch already is too deep most motions are drawn anew, some more often than others."""
+    monkeypatch.setattr("seqgen.hand.plausibility.MAX_PENETRATION_M", 0.002)
+    config = small_config(flow={"redraws": 3})
+    with one_thread():
+        mover = open_sources(gather_assets(config), config).mover
+        alone = [fit_motions(draw_motions([index], mover, config), mover, config)[0] for index in range(12)]
+        together = fit_motions(draw_motions(list(range(12))[::-1], mover, config), mover, config)[::-1]
+    assert len({clip.redraws for clip in alone}) >= 3
+    for one, other in zip(alone, together, strict=True):
+        assert (one.index, one.redraws) == (other.index, other.redraws)
+        assert np.array_equal(one.rotations, other.rotations) and np.array_equal(one.flow.joints_m, other.flow.joints_m)
 
 
 def test_stages_one_after_another_are_the_whole(sources: Sources, config: GenerateConfig) -> None:
