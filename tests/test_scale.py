@@ -20,7 +20,7 @@ from seqgen.dataset.claim import claim_folder
 from seqgen.dataset.index import INDEX_NAME, IndexRow, columns_of, index_row, read_index, rows_of, write_index, write_index_of
 from seqgen.dataset.licences import Asset
 from seqgen.dataset.manifest import FORMAT, MANIFEST_NAME, SCHEMA_VERSION, SHARD_FOLDER, build_manifest, is_as_written, read_manifest, with_checksum, write_manifest
-from seqgen.dataset.progress import finished_shards, read_record, record_shard
+from seqgen.dataset.progress import FinishedShard, finished_shards, read_records, record_shard
 from seqgen.dataset.shards import ShardRecord, shard_name
 from seqgen.dataset.tally import ShardTable, tally_of
 from seqgen.pipeline import run
@@ -126,6 +126,11 @@ def finished(directory: Path) -> list[str]:
     return [shard.name for shard in finished_shards(directory, {NAME: range(3)}.get, ORIGIN.identity)]
 
 
+def read_record(directory: Path) -> FinishedShard | None:
+    [record] = read_records(directory, [(NAME, range(3))], ORIGIN.identity)
+    return record
+
+
 def test_a_shard_is_not_read_again_while_its_time_stamp_stays(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "file_digest", lambda path: pytest.fail("read again"))
     assert finished(recorded) == [NAME]
@@ -147,13 +152,13 @@ def test_a_damaged_record_vouches_for_nothing(recorded: Path, change: dict) -> N
     if "modified_ns" in change:
         assert finished(recorded) == [NAME]  # by its hash
     else:
-        assert finished(recorded) == [] and read_record(recorded, NAME, range(3), ORIGIN.identity) is None
+        assert finished(recorded) == [] and read_record(recorded) is None
 
 
 def test_a_record_says_once_what_all_clips_have(recorded: Path) -> None:
     told = json.loads((recorded / ".progress" / f"{NAME}.json").read_text())["rows"]
     assert told["id"] == [0, 1, 2] and told["hand"] == "open" and told["shard"] == NAME and len(told["sha256"]) == 3
-    assert read_record(recorded, NAME, range(3), ORIGIN.identity).rows == read_index_of(recorded)
+    assert read_record(recorded).rows == read_index_of(recorded)
 
 
 def read_index_of(directory: Path) -> list[IndexRow]:
