@@ -246,13 +246,20 @@ class SleepingNode:
         return self._actor.make.remote(plan, self._seconds * self._rng.uniform(0.5, 1.5))
 
 
+class _NoWork:
+    """What nodes that sleep are told of their work."""
+
+    def kept(self) -> "_NoWork":
+        return self
+
+
 class SleepingPool(RayPool):
     """The pool of a real run, whose actors are nodes that sleep: `processes` of Ray hold them all."""
 
     def __init__(self, cluster: Cluster, nodes: int, processes: int, seconds: float) -> None:
         import ray
 
-        super().__init__(cluster, None)
+        super().__init__(cluster, _NoWork())
         self.size = nodes
         kind = ray.remote(num_cpus=0, max_concurrency=nodes)(Sleeper)
         self._sleepers, self._seconds, self._rng = itertools.cycle([kind.remote() for _ in range(processes)]), seconds, np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from seqgen.pipeline.config import GenerateConfig
     from seqgen.pipeline.plan import Portion
 
+LINE_S = 0.2  # between two lines of progress, at least
 ALIASES = {"pose_bank": "poses.bank", "pose_format": "poses.format", "hand": "hand.kind", "renderer": "render.renderer"}
 
 
@@ -221,7 +223,7 @@ class _Reporter:
     def __init__(self, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.live = sys.stderr.isatty()
+        self.live, self.next_line = sys.stderr.isatty(), 0.0
         columns = (TextColumn("sequences"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
         self.bar = Progress(*columns, disable=not self.live)
         self.task = self.bar.add_task("", total=total, speed="")
@@ -241,5 +243,6 @@ class _Reporter:
         speed = f"{progress.made / seconds:.1f} sequences/s, {progress.frames / seconds:.0f} frames/s"
         speed += f", {progress.failures} workers died" if progress.failures else ""
         self.bar.update(self.task, completed=progress.sequences, speed=speed)
-        if not self.live:
+        if not self.live and (progress.sequences == progress.total or time.monotonic() >= self.next_line):  # a large cluster makes hundreds of shards a second
+            self.next_line = time.monotonic() + LINE_S
             print(f"{progress.sequences}/{progress.total} sequences, {speed}", flush=True)

@@ -9,10 +9,11 @@
 An index over several data sets (`seqgen.dataset.merge`) is opened and read like one. There a sequence has the key that it has in its part, so a key may be there twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import cached_property
 
-from seqgen.dataset.index import INDEX_NAME, IndexRow, read_index
+from seqgen.dataset.index import INDEX_NAME, IndexRow, IndexRows, read_rows
 from seqgen.dataset.manifest import SHARD_FOLDER, SHARD_NAME, Manifest, part_folders, read_manifest
 from seqgen.dataset.sequence import HandSequence, Labels
 from seqgen.dataset.shards import Span, read_shard, read_span, shard_spans
@@ -28,13 +29,13 @@ class Dataset:
     `folders`: those with the shards, by the `part` of a row: `directory` alone, but for an index over several data sets.
     """
 
-    def __init__(self, directory: Place, manifest: Manifest, rows: list[IndexRow]) -> None:
+    def __init__(self, directory: Place, manifest: Manifest, rows: Sequence[IndexRow]) -> None:
         self.directory = directory
         self.manifest = manifest
         self.rows = rows
         self.folders = part_folders(directory, manifest)
-        self._paths = {place: self._path(*place) for place in {(row.part, row.shard) for row in rows}}
-        self._positions = {row.key: position for position, row in enumerate(rows)}
+        places = rows.places() if isinstance(rows, IndexRows) else {(row.part, row.shard) for row in rows}
+        self._paths = {place: self._path(*place) for place in places}
         self._spans: dict[Place, dict[str, Span]] = {}  # by shard, filled when one is first asked for
 
     def __len__(self) -> int:
@@ -69,6 +70,11 @@ class Dataset:
         """The shard in which the sequence of one of `rows` lies."""
         return self._paths[row.part, row.shard]
 
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        keys = self.rows.keys() if isinstance(self.rows, IndexRows) else [row.key for row in self.rows]
+        return {key: position for position, key in enumerate(keys)}
+
     def _position(self, key: str) -> int:
         position = self._positions[key]
         if len(self._positions) < len(self.rows):
@@ -91,7 +97,7 @@ def _disagreement(path: Place) -> UserError:
 def open_dataset(directory: str | Place, split: str | None = None) -> Dataset:
     """The finished data set in a folder, or at the URL of a store, whole or one split of it."""
     directory = place_of(directory)
-    manifest, rows = read_manifest(directory), read_index(directory)
+    manifest, rows = read_manifest(directory), read_rows(directory)
     if split is not None and split not in manifest.counts["splits"]:
         raise UserError(f"{directory} has no split {split!r}; it has {', '.join(manifest.counts['splits'])}")
-    return Dataset(directory, manifest, [row for row in rows if split in (None, row.split)])
+    return Dataset(directory, manifest, rows if split is None else rows.of_split(split))

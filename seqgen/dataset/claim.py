@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqgen.config import config_digest
-from seqgen.dataset.index import INDEX_NAME, describe_index, read_index
+from seqgen.dataset.index import INDEX_NAME, IndexRow, describe_index, read_rows
 from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, SHARD_NAME, is_as_written, missing_files, read_manifest
 from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, note_run, record_shard
 from seqgen.errors import UserError
 from seqgen.files import PARTIAL_GLOB, is_writable, json_text, write_json, write_text_once
-from seqgen.places import Place, check_store
+from seqgen.places import Place, check_store, names_in
 from seqgen.remote import RemotePath
 
 CLAIM_NAME = "config.json"
@@ -154,9 +154,9 @@ def sweep(directory: Place) -> None:
     """
     sweep_partial(directory)
     (directory / INDEX_NAME).unlink(missing_ok=True)
-    for path in (directory / SHARD_FOLDER).glob("*.tar"):
-        if SHARD_NAME.fullmatch(path.name) and path.is_file() and not has_record(directory, path.name):
-            path.unlink(missing_ok=True)
+    for name in names_in(directory / SHARD_FOLDER):
+        if SHARD_NAME.fullmatch(name) and not has_record(directory, name) and (directory / SHARD_FOLDER / name).is_file():
+            (directory / SHARD_FOLDER / name).unlink(missing_ok=True)
 
 
 def sweep_partial(directory: Place, *, least_age_s: float = 0.0) -> None:
@@ -164,7 +164,7 @@ def sweep_partial(directory: Place, *, least_age_s: float = 0.0) -> None:
     if isinstance(directory, RemotePath) and directory.puts_are_atomic:
         return  # nothing half is ever there, and a listing of all shards is long
     for folder in (directory, directory / SHARD_FOLDER, directory / PROGRESS_FOLDER):
-        for path in folder.glob(PARTIAL_GLOB):
+        for path in (folder / name for name in names_in(folder) if fnmatch(name, PARTIAL_GLOB)):
             if path.is_file() and time.time() - path.stat().st_mtime >= least_age_s:
                 path.unlink(missing_ok=True)
 
@@ -235,12 +235,13 @@ def _is_smaller(owner: dict[str, Any], origin: Origin) -> bool:
 
 def _keep_shards(directory: Place, origin: Origin) -> None:
     """Gives the shards of a finished data set the records of a larger one's."""
-    rows = {}
-    for row in read_index(directory):
-        rows.setdefault(row.shard, []).append(row)
-    manifest = read_manifest(directory)
-    for shard in manifest.shards:
-        record_shard(directory, shard, rows.get(shard.name, []), origin.identity)
+    manifest, waiting = read_manifest(directory), dict[str, list[IndexRow]]()
+    shards = {shard.name: shard for shard in manifest.shards}
+    for row in read_rows(directory):
+        rows = waiting.setdefault(row.shard, [])
+        rows.append(row)
+        if row.shard in shards and len(rows) == shards[row.shard].sequences:
+            record_shard(directory, shards[row.shard], waiting.pop(row.shard), origin.identity)
     note_runs_of(directory, manifest.run)
 
 

@@ -6,6 +6,7 @@
 A shard is a pure function of config and plan, so a retry gives the same bytes.
 """
 
+import itertools
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 from seqgen.dataset.shards import ShardRecord
@@ -79,7 +81,8 @@ class RayPool:
 
         self.size, self.failures, self._failed_starts = cluster.num_workers, 0, 0
         self._shared = ray.put(work if _address() else work.kept())
-        self._jobs: dict[Any, tuple[ShardPlan | None, Any]] = {}
+        self._jobs: dict[int, tuple[Any, ShardPlan | None, Any]] = {}  # by a number of their own: the promise, the shard, the worker
+        self._numbers, self._ended = itertools.count(), SimpleQueue[tuple[int, Any]]()
 
     def new_worker(self) -> Any:
         """An actor of one core."""
@@ -89,26 +92,29 @@ class RayPool:
 
     def start(self) -> None:
         worker = self.new_worker()
-        self._jobs[worker.open.remote(self._shared)] = (None, worker)  # a worker that finds no free core must hold no shard
+        self._expect(worker.open.remote(self._shared), None, worker)  # a worker that finds no free core must hold no shard
 
     def give(self, worker: Any, plan: ShardPlan) -> None:
-        self._jobs[worker.make.remote(plan)] = (plan, worker)
+        self._expect(worker.make.remote(plan), plan, worker)
+
+    def _expect(self, promise: Any, plan: ShardPlan | None, worker: Any) -> None:
+        """Ray calls back when it is kept or broken: `ray.wait` over all costs a thousandth of a second for every thousand workers, each time."""
+        number = next(self._numbers)
+        self._jobs[number] = (promise, plan, worker)
+        promise.future().add_done_callback(lambda future: self._ended.put((number, future)))
 
     def wait(self) -> list[Done]:
-        """All that have ended are fetched at once: each look at the jobs costs as much as there are workers."""
+        ended = [self._ended.get()]
+        while not self._ended.empty():
+            ended.append(self._ended.get())
+        return [self._done(*one) for one in ended]
+
+    def _done(self, number: int, future: Any) -> Done:
         import ray
 
-        jobs = list(self._jobs)
-        ray.wait(jobs, num_returns=1)
-        ended, _ = ray.wait(jobs, num_returns=len(jobs), timeout=0)
-        return [self._done(job) for job in ended]
-
-    def _done(self, job: Any) -> Done:
-        import ray
-
-        plan, worker = self._jobs.pop(job)
+        _, plan, worker = self._jobs.pop(number)
         try:
-            record = ray.get(job)
+            record = future.result()
         except ray.exceptions.RayTaskError as error:
             return Done(worker, plan, error=error.cause or error, told=str(error))
         except ray.exceptions.RayError as error:  # the worker died, or its node
