@@ -101,6 +101,7 @@ def test_three_nodes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("RAY_ADDRESS", nodes.address)
 
         monkeypatch.setattr(cluster.RayPool, "give", given_to(seen, cluster.RayPool.give))
+        monkeypatch.setattr(cluster.RayPool, "wait", once_all_are_there(3, cluster.RayPool.wait))
         assert generate_dataset(small_config(**sizes, workers=3), tmp_path / "cluster") == Outcome(12, whole=True)
     finally:
         nodes.shutdown()
@@ -115,6 +116,20 @@ def given_to(seen: set, give: Callable[..., None]) -> Callable[..., None]:
         give(self, worker, plan)
 
     return noting
+
+
+def once_all_are_there(number: int, wait: Callable[..., list]) -> Callable[..., list]:
+    """`RayPool.wait`, which says nothing before so many workers have opened their sources: so each gets a shard, however slowly it starts."""
+    there: list = []
+
+    def waiting(self: cluster.RayPool) -> list:
+        ended = wait(self)
+        while len(there) + len(ended) < number:
+            ended += wait(self)
+        there.extend(ended)
+        return ended
+
+    return waiting
 
 
 # Addresses

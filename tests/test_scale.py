@@ -122,13 +122,13 @@ def recorded(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def finished(directory: Path) -> list[str]:
-    return [shard.name for shard in finished_shards(directory, {NAME: range(3)}.get, ORIGIN.identity)]
-
-
-def read_record(directory: Path) -> FinishedShard | None:
+def the_record(directory: Path) -> FinishedShard | None:
     [record] = read_records(directory, [(NAME, range(3))], ORIGIN.identity)
     return record
+
+
+def finished(directory: Path) -> list[str]:
+    return [shard.name for shard in finished_shards(directory, {NAME: range(3)}.get, ORIGIN.identity)]
 
 
 def test_a_shard_is_not_read_again_while_its_time_stamp_stays(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,13 +152,13 @@ def test_a_damaged_record_vouches_for_nothing(recorded: Path, change: dict) -> N
     if "modified_ns" in change:
         assert finished(recorded) == [NAME]  # by its hash
     else:
-        assert finished(recorded) == [] and read_record(recorded) is None
+        assert finished(recorded) == [] and the_record(recorded) is None
 
 
 def test_a_record_says_once_what_all_clips_have(recorded: Path) -> None:
     told = json.loads((recorded / ".progress" / f"{NAME}.json").read_text())["rows"]
     assert told["id"] == [0, 1, 2] and told["hand"] == "open" and told["shard"] == NAME and len(told["sha256"]) == 3
-    assert read_record(recorded).rows == read_index_of(recorded)
+    assert the_record(recorded).rows == read_index_of(recorded)
 
 
 def read_index_of(directory: Path) -> list[IndexRow]:
