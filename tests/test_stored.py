@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from banks import built_in_hands
 
 from seqgen.errors import UserError
 from seqgen.files import mapped_file
@@ -15,7 +16,6 @@ from seqgen.poses.bank import PosesConfig, split_rows
 from seqgen.poses.graph import NeighbourGraph, load_graph
 from seqgen.poses.stored import open_bank
 from seqgen.splits import SPLITS, SplitConfig
-from tests.banks import built_in_hands
 
 ROWS = 1500
 

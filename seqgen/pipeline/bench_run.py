@@ -83,16 +83,13 @@ def median_first_shard_s(runs: Sequence[WholeRun]) -> float:
 def _job(environment: dict[str, str]) -> Iterator[subprocess.Popen]:
     """The process; a RuntimeError with what it said where it failed."""
     with tempfile.TemporaryFile("w+") as said:
-        job = subprocess.Popen(
-            [sys.executable, "-m", "seqgen.pipeline.bench_job"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
-        )
-        try:
-            yield job
-            job.wait()
-        except BaseException:
-            job.terminate()
-            job.wait()
-            raise
+        command = [sys.executable, "-m", "seqgen.pipeline.bench_job"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as job:
+            try:
+                yield job
+            except BaseException:
+                job.terminate()
+                raise
         if job.returncode:
             said.seek(0)
             raise RuntimeError(f"the run that was to be measured ended with exit code {job.returncode}:\n{said.read()}")

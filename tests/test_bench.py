@@ -1,0 +1,197 @@
+"""Measuring: the stages that are timed are those that make data, sums and ratios are what they say, memory counts what is shared once, mistakes are one line."""
+
+import json
+import mmap
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from runs import small_config
+from scenes import blob_scene, renderer_or_skip
+
+from seqgen.cli import run
+from seqgen.errors import UserError
+from seqgen.pipeline.assets import gather_assets
+from seqgen.pipeline.bench import STAGE_NAMES, StageTimes, time_stages
+from seqgen.pipeline.bench_memory import MemoryWatch, descendants, tree_memory
+from seqgen.pipeline.bench_rival import Agreement, Comparison, check_comparable
+from seqgen.pipeline.bench_run import WholeRun, speed_config, start_config
+from seqgen.pipeline.generate import STAGES, generate_sequences, open_sources
+
+MB = 1e6
+
+
+# ---- stages ----
+
+
+def test_what_is_timed_is_what_makes_data():
+    config, seen = small_config(clip={"frames": 2, "size": (32, 32)}), []
+    sources = open_sources(gather_assets(config, lambda line: None), config)
+    times = time_stages(sources, config, clips=10, rounds=2, watch=lambda name, before, after: seen.append((name, before, after)))
+    a_round = [name for name, _, _ in seen[: len(seen) // 2]]
+    assert a_round == [*STAGES] * (len(a_round) // len(STAGES)) and [name for name, _, _ in seen] == a_round * 2
+    made = [sequence for name, _, after in seen[: len(a_round)] if name == "labels" for sequence in after]
+    for ours, theirs in zip(made, generate_sequences(range(10), sources, config), strict=True):
+        assert ours.key == theirs.key and np.array_equal(ours.rgb, theirs.rgb) and np.array_equal(ours.depth_tenth_mm, theirs.depth_tenth_mm)
+    assert tuple(times.rounds) == STAGE_NAMES == (*STAGES, "encode", "write")
+    assert all(len(values) == 2 for values in times.rounds.values()) and min(times.rounds["render"]) > 0
+
+
+def test_a_stage_counts_its_median_and_all_of_them_their_sum():
+    times = StageTimes({"flow": [1.0, 9.0, 2.0], "render": [4.0, 3.0, 5.0]})
+    assert times.median_ms() == {"flow": 2.0, "render": 4.0}
+    assert times.total_ms() == 6.0 and times.frames_per_s() == pytest.approx(1000 / 6)
+
+
+# ---- whole runs ----
+
+
+def test_speed_counts_from_when_all_workers_are_at_work():
+    """Two workers that begin at 10 s, 100 frames in 2 s each: 100 frames a second, whatever the start took."""
+    shards = [(10.0 + 2 * (number // 2 + 1), 100 * (number + 1)) for number in range(10)]
+    assert WholeRun(2, shards, 0.0, {}).frames_per_s == pytest.approx(100)
+    assert WholeRun(2, shards, 0.0, {}).first_shard_s == 12
+    assert WholeRun(0, [(11.0 + 2 * n, 100 * (n + 1)) for n in range(3)], 0.0, {}).frames_per_s == pytest.approx(50)
+    assert np.isnan(WholeRun(1, [(5.0, 100)], 0.0, {}).frames_per_s)
+
+
+def test_a_run_whose_speed_is_measured_has_whole_shards_for_each_worker():
+    config = small_config(workers=3, camera={"views": 2})
+    speed = speed_config(config, clips=5, shards=4)
+    assert speed.output.sequences_per_shard == 6 and speed.sequences == 6 * 4 * 3  # a motion's two cameras stay together
+    assert start_config(config).sequences == 2 * 3
+    assert replace_none(speed) == replace_none(config)
+
+
+def replace_none(config):
+    """What of a config is left as it is."""
+    return config.model_copy(update={"sequences": 2, "output": None})
+
+
+# ---- memory ----
+
+HOLDER = """
+import mmap, os, sys, time
+size = 64_000_000
+def hold(number):
+    file = open(sys.argv[1], "rb")
+    shared, own = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ), bytearray(size)
+    own[::4096] = b"x" * len(own[::4096]); sum(shared[::4096])
+    print(number, flush=True)
+    time.sleep(600)
+if os.fork() == 0:
+    hold(1)
+hold(0)
+"""
+
+
+def test_memory_of_a_tree_counts_what_is_shared_once(tmp_path):
+    """A process and its child hold 64 MB each of their own, and 64 MB of one file."""
+    file = tmp_path / "shared"
+    file.write_bytes(bytes(64_000_000))
+    with open(file, "rb") as opened, subprocess.Popen([sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE) as holder:
+        try:
+            with mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ):  # mapped and not looked at: counts nothing
+                assert sorted(holder.stdout.readline() for _ in range(2)) == [b"0\n", b"1\n"]
+                own, child = sorted(descendants(holder.pid), key=lambda process: process != holder.pid)
+                found = {process: (kind, megabytes) for kind, process, megabytes in tree_memory(holder.pid)}
+        finally:
+            for process in descendants(holder.pid):
+                subprocess.run(["kill", "-9", str(process)], check=True)
+    assert found.keys() == {own, child} and found[own][0] == "driver"
+    total = sum(megabytes for _, megabytes in found.values())
+    assert 3 * 64 <= total < 3 * 64 + 40  # two interpreters beside
+
+
+def test_the_peak_is_the_largest_sum(monkeypatch):
+    sums = iter([[("driver", 1, 10.0)], [("driver", 1, 20.0), ("worker", 2, 30.0), ("worker", 3, 5.0)], [("driver", 1, 40.0)]])
+    done = []
+
+    def sample(pid):
+        rows = next(sums, None)
+        done.append(rows)
+        return rows or []
+
+    monkeypatch.setattr("seqgen.pipeline.bench_memory.tree_memory", sample)
+    with MemoryWatch(1, every_s=0.0) as memory:
+        while None not in done:
+            pass
+    assert memory.peak_mb == 55 and memory.parts_mb == {"driver": 20.0, "worker": 35.0}
+
+
+# ---- against pyrender ----
+
+
+def test_ratios_are_of_one_round_and_the_whole_differs_by_the_render_stage():
+    times = StageTimes({"scene": [4.0, 4.0, 4.0], "render": [1.0, 2.0, 4.0], "encode": [3.0, 2.0, 0.0]})
+    compared = Comparison([10.0, 10.0, 10.0], Agreement(1.0, 0.0, 0.0, 1.0))
+    assert compared.ratio_render(times) == 5.0  # of 10, 5 and 2.5
+    assert compared.ratio_whole(times) == pytest.approx(16 / 8)  # of 17 / 8, 16 / 8, 14 / 8
+
+
+@pytest.mark.parametrize("agreement", [Agreement(0.9, 0.0, 0.0, 1.0), Agreement(1.0, 1.0, 1.0, 1.0)])
+def test_renderers_that_draw_different_things_are_not_compared(agreement):
+    with pytest.raises(RuntimeError, match="different things"):
+        agreement.check()
+
+
+@pytest.mark.parametrize("kind", ["perspective", "weak_perspective"])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_fed_pyrender_draws_what_the_others_draw(kind, samples):
+    """Masks and depth at pixel centres; the part label of each face's middle."""
+    renderer_or_skip("pyrender")
+    from seqgen.render.pyrender_fed import FedPyrender
+
+    ours, fed = renderer_or_skip("warp"), FedPyrender()
+    for seed in (0, 1, 0):  # what was drawn before does not matter
+        scene = replace(blob_scene(seed, kind, frames=3), samples=samples, shutter=0.0)
+        told, seen = ours.render(scene), fed.render(scene)
+        hit, theirs = told.depth_m > 0, seen.depth_m > 0
+        assert (hit & theirs).sum() / (hit | theirs).sum() > 0.999 and hit.sum() > 100
+        assert np.quantile(np.abs(told.depth_m - seen.depth_m)[hit & theirs], 0.99) < 1e-4
+        assert seen.rgb.shape == (*hit.shape, 3) and not seen.parts[~theirs].any()
+        assert set(np.unique(seen.parts)) <= {0, *np.unique(scene.surface.corner_parts)}
+
+
+# ---- the command ----
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"render": {"samples": 3}}, {"render": {"shutter": (0.5, 0.5)}}, {"labels": {"optical_flow": True}}, {"device": "cuda"}, {"render": {"renderer": "pyrender"}}],
+)
+def test_what_pyrender_cannot_draw_is_not_compared(fields):
+    with pytest.raises(UserError, match="--against pyrender"):
+        check_comparable(small_config(**fields))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["everything"], "no such measurement"),
+        (["generate", "--clips", "0"], "at least 1"),
+        (["generate", "--rounds", "x"], "--rounds"),
+        (["generate", "--against", "blender"], "pyrender"),
+        (["generate", "--json", "/proc/none/x.json"], "/proc/none"),
+        (["generate", "--json", "."], "is a folder"),
+        (["generate", "--clip.frame", "3"], "frame"),
+        (["generate", "nowhere"], "no such config"),
+        (["generate", "--device", "cuda"], "looked for"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_measured(words, complaint, monkeypatch):
+    monkeypatch.setattr("seqgen.pipeline.bench_report.gather_assets", lambda *told: pytest.fail("work has begun"))
+    with pytest.raises(UserError, match=complaint):
+        run(["bench", *words])
+
+
+def test_the_command_prints_a_table_and_writes_the_contract(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("seqgen.pipeline.bench_report.STARTS", 1)
+    small = ["--workers", "0", "--clip.frames", "2", "--clip.size", "32", "32", "--poses.rows", "1500", "--split.val", "0", "--split.test", "0"]
+    assert run(["bench", "generate", "--clips", "2", "--rounds", "2", "--no-cold", "--json", str(tmp_path / "b.json"), *small]) == 0
+    told, said = json.loads((tmp_path / "b.json").read_text()), capsys.readouterr().out
+    assert tuple(told["stages_ms"]) == STAGE_NAMES and all(f"\n{name} " in said for name in STAGE_NAMES)
+    assert told["frames_per_s"] > 0 and told["frames_per_s"] == told["frames_per_s_per_core"] and told["peak_pss_mb"] > 20
+    assert told["start_warm_s"] > 0 and told["start_cold_s"] is None and told["against"] is None
