@@ -19,7 +19,7 @@ HOMES = {
     "ray": {"pipeline/cluster.py", "training/distributed.py"},
     "warp": {
         *(f"render/{name}.py" for name in ("device", "given", "warp_renderer", "raster_kernels", "triangle_kernels", "edge_kernels")),
-        *(f"render/{name}.py" for name in ("shade_kernels", "resolve_kernels", "frame_kernels")),
+        *(f"render/{name}.py" for name in ("background_kernels", "surface_kernels", "resolve_kernels", "label_kernels", "frame_kernels")),
         *(f"render/{name}.py" for name in ("sensor", "sensor_kernels", "jpeg_kernels", "noise_kernels", "depth_sensor")),
         *(f"render/{name}.py" for name in ("depth_sensor_kernels", "triangulation_kernels", "time_of_flight_kernels")),
     },

@@ -5,11 +5,13 @@ from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import warp as wp
 from scenes import blob_scene
 
 import seqgen.render
+from seqgen.render.device import Workspace
 from seqgen.render.renderer import Frames
 from seqgen.render.warp_renderer import WarpRenderer
 
@@ -57,6 +59,15 @@ def test_clips_drawn_together_are_those_drawn_alone(fine):
     together._space.fine = alone._space.fine = fine
     for drawn, scene in zip(together.render_clips(scenes), scenes, strict=True):
         assert_same(drawn, alone.render(scene))
+
+
+def test_light_may_stay_on_the_device():
+    """A developer there is given it without a copy; it is the light that the host would have had."""
+    scene = blob_scene(0, frames=2, subdivisions=3)
+    kept, host = WarpRenderer(keep_light=True).render(scene).radiance, WarpRenderer().render(scene).radiance
+    given = Workspace("cpu").give(kept, np.float32, wp.vec3)
+    assert isinstance(kept, wp.array) and given is kept and kept.shape == host.shape[:3]
+    np.testing.assert_array_equal(kept.numpy(), host)
 
 
 def assert_same(drawn: Frames, expected: Frames) -> None:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from seqgen.render.sensor import Developer
 
 
-def load_renderer(kind: Literal["warp", "pyrender"], device: str = "cpu") -> Renderer:
-    """A renderer by name."""
+def load_renderer(kind: Literal["warp", "pyrender"], device: str = "cpu", *, keep_light: bool = False) -> Renderer:
+    """A renderer by name. `keep_light`: on the device, for a developer on the same one."""
     if kind == "warp":
         from seqgen.render.warp_renderer import WarpRenderer
 
-        return WarpRenderer(device)
+        return WarpRenderer(device, keep_light=keep_light)
     from seqgen.render.pyrender_renderer import PyrenderRenderer
 
     return PyrenderRenderer()

@@ -52,8 +52,10 @@ class Workspace:
         piece = 1 if self.fine else max(shape[1], 1)
         self.launch(kernel, (shape[0], -(-shape[1] // piece)), *arguments, piece)
 
-    def give(self, array: Array, dtype: Any, warp_dtype: Any) -> wp.array:
-        """An array on the device: the memory of numpy itself on the CPU, which the kernels only read."""
+    def give(self, array: Any, dtype: Any, warp_dtype: Any) -> wp.array:
+        """An array on the device, where it may be already: the memory of numpy itself on the CPU, which the kernels only read."""
+        if isinstance(array, wp.array) and array.device == self.device and array.dtype == warp_dtype:
+            return array
         return wp.array(np.ascontiguousarray(array, dtype), dtype=warp_dtype, device=self.device, copy=False)
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> wp.array:

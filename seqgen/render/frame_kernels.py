@@ -5,11 +5,12 @@ from typing import no_type_check
 
 import warp as wp
 
+from seqgen.render.background_kernels import Background, fill_background
 from seqgen.render.edge_kernels import FLAT_M, mark_piece
 from seqgen.render.raster_kernels import SUBPIXELS, clear_piece
-from seqgen.render.resolve_kernels import Background, Seen, fill_background, resolve_piece
-from seqgen.render.shade_kernels import Light, Materials, Surface
+from seqgen.render.resolve_kernels import Seen, resolve_piece
 from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M
+from seqgen.render.surface_kernels import Light, Materials, Surface
 from seqgen.render.triangle_kernels import cover, cover_map, cover_samples
 from seqgen.scene.scene import TERMINATOR
 

@@ -10,10 +10,10 @@ import numpy as np
 import warp as wp
 from jaxtyping import Float32, Float64, Int32, Int64
 
-from seqgen.render import resolve_kernels, shade_kernels
+from seqgen.render import background_kernels, surface_kernels
 from seqgen.render.device import Workspace
 from seqgen.render.moments import moment_weights, neighbouring_frames
-from seqgen.render.raster_kernels import SUBPIXELS, Moments
+from seqgen.render.raster_kernels import SUBPIXELS, Moments, ScreenVertex
 from seqgen.render.shadow import SHADOW_TEXELS, light_from_camera
 from seqgen.scene.scene import Background, Material, Scene, Surface
 from seqgen.srgb import LINEAR_OF_LEVEL, linear_from_srgb
@@ -47,7 +47,7 @@ def give_moments(space: Workspace, scene: Scene) -> StructInstance:
 
 def give_surface(space: Workspace, given: Surface) -> StructInstance:
     return record(
-        shade_kernels.Surface,
+        surface_kernels.Surface,
         vertices=space.give(given.vertices_m, np.float32, wp.vec3),
         normals=space.give(given.normals, np.float32, wp.vec3),
         faces=space.give(given.faces, np.int32, wp.vec3i),
@@ -67,9 +67,9 @@ def give_materials(space: Workspace, materials: tuple[Material, ...], tables: Ta
     joined = {name: np.concatenate([getattr(material, name).ravel() for material in materials]) for name in ("albedo", "roughness", "bump_m")}
     texels = space.buffer("texels", (int(first[-1]),), wp.vec4)
     levels = space.give(joined["albedo"], np.uint8, wp.uint8), space.give(joined["roughness"], np.uint8, wp.uint8)
-    space.launch_list(shade_kernels.decode_texels, (1, texels.shape[0]), *levels, tables.levels, texels)
+    space.launch_list(surface_kernels.decode_texels, (1, texels.shape[0]), *levels, tables.levels, texels)
     return record(
-        shade_kernels.Materials,
+        surface_kernels.Materials,
         first=space.give(first[:-1], np.int32, wp.int32),
         width=space.give(sizes[:, 1], np.int32, wp.int32),
         height=space.give(sizes[:, 0], np.int32, wp.int32),
@@ -86,12 +86,12 @@ def give_light(space: Workspace, scene: Scene, slots: int) -> StructInstance:
     side, vertices = (SHADOW_TEXELS, scene.surface.vertices_m.shape[1]) if shadows else (0, 0)
     matrices = light_from_camera(scene, side) if shadows else np.zeros((frames, 4, 4))
     return record(
-        shade_kernels.Light,
+        surface_kernels.Light,
         **{name: space.give(getattr(given, name), np.float32, wp.vec3) for name in ("ambient", "directions", "colours")},
         shadows=shadows,
         light_from_camera=space.give(matrices, np.float32, wp.mat44),
         shadow_keys=space.buffer("shadow", (slots + 1, side, side), wp.uint32),
-        screen=space.buffer("lit", (1, frames, vertices), shade_kernels.ScreenVertex),
+        screen=space.buffer("lit", (1, frames, vertices), ScreenVertex),
     )
 
 
@@ -103,9 +103,9 @@ def give_background(space: Workspace, scene: Scene) -> StructInstance:
     maps[..., 2] -= low
     words = space.buffer("photo", (int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1), wp.uint32)
     photo = space.give(scene.background.photo, np.uint8, wp.uint8)
-    space.launch_list(resolve_kernels.pack, (1, words.shape[0]), photo, wp.vec2i(int(low[0]), int(low[1])), words)
+    space.launch_list(background_kernels.pack, (1, words.shape[0]), photo, wp.vec2i(int(low[0]), int(low[1])), words)
     return record(
-        resolve_kernels.Background,
+        background_kernels.Background,
         photo=words,
         photo_from_pixel=space.give(maps, np.float32, wp.vec3),
     )

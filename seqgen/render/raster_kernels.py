@@ -1,7 +1,8 @@
 """Warp kernels that bring vertices onto the picture, and what all kernels know of pixels and keys. The same source runs on the CPU and on CUDA.
 
     vertices ──project──> ScreenVertex at each moment ──rasterise──> a key for each pixel's centre           `triangle_kernels.py`
-                                                     ──mark──> which pixels need their samples ──rasterise_samples──> keys of those
+                                                     ──mark──> which pixels need their samples               `edge_kernels.py`
+                                                     ──rasterise_samples──> keys of those
              ──resolve──> light and labels                                                                   `resolve_kernels.py`
 
 Written so that the bits never depend on the machine: places on the picture are integers (1/4096 px), so edge functions are exact, whatever the order,
@@ -23,8 +24,6 @@ _SUBPIXELS = wp.constant(float(SUBPIXELS))
 _SHIFT = wp.constant(SUBPIXELS.bit_length() - 1)
 _GUARD_PX = wp.constant(131072.0)  # 30 bits of fixed point: a product of two differences stays below 2^61
 _NEAR_M = wp.constant(0.01)
-_EMPTY = wp.constant(wp.uint64(EMPTY))
-_SIGN = wp.constant(wp.uint32(0x80000000))
 
 
 @no_type_check
@@ -154,19 +153,6 @@ def twice_area(a: ScreenVertex, b: ScreenVertex, x: wp.int32, y: wp.int32):
     A face is counter-clockwise from outside in a right-handed frame; with z pointing away from us and y down its front turns the other way on the page.
     """
     return wp.int64(b.x - x) * wp.int64(a.y - y) - wp.int64(b.y - y) * wp.int64(a.x - x)
-
-
-@no_type_check
-@wp.func
-def rank_of(key: wp.uint64):
-    """The rank that a key was made from: a key orders by rank, then by face. The bits of a positive float order like an integer, those of a negative one the
-    other way round."""
-    bits = wp.uint32(key >> wp.uint64(32))
-    if (bits & _SIGN) == wp.uint32(0):
-        bits = ~bits
-    else:
-        bits = bits & ~_SIGN
-    return wp.cast(bits, wp.float32)
 
 
 @no_type_check

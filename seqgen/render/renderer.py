@@ -1,7 +1,7 @@
 """What every renderer takes and gives. Renderers are chosen by name in `load_renderer`; each lives in its own file and imports its library there."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -16,7 +16,8 @@ Extra = Literal["flow", "normals", "amodal"]
 class Frames:
     """The pictures of one clip. Labels are sampled at the pixel's centre at the frame's own moment; only colour averages samples and time.
 
-        radiance  linear light, 0..1 where nothing is overexposed, before any sensor; `render/sensor.py` makes the picture of it
+        radiance  linear light, 0..1 where nothing is overexposed, before any sensor; `render/sensor.py` makes the picture of it. On a device still where
+                  its renderer was told to leave it there for a developer
         depth_m   z of the nearest surface, 0 where there is none
         parts     part label of that surface (`seqgen.skeleton`), 0 where there is none
         normals   unit normals of that surface (interpolated, without bumps), camera frame, 0 where there is none
@@ -24,7 +25,7 @@ class Frames:
         amodal    where the hand would be seen if nothing were before it
     """
 
-    radiance: Float32[Array, "frames height width 3"]
+    radiance: Float32[Array, "frames height width 3"] | Any
     depth_m: Float32[Array, "frames height width"]
     parts: UInt8[Array, "frames height width"]
     normals: Float32[Array, "frames height width 3"] | None = None

@@ -1,145 +1,26 @@
-"""Warp kernels that turn what was seen (`raster_kernels.py`) into pictures: light (`shade_kernels.py`) before the background, and labels."""
+"""The Warp kernel that turns what was seen (`triangle_kernels.py`, `edge_kernels.py`) into pictures: light (`shade_kernels.py`) before the background, and labels.
+
+In C++: points of pixels and of samples are listed until the lists are full, then worked out together.
+"""
 
 from typing import no_type_check
 
 import warp as wp
 
+from seqgen.render.background_kernels import Background, fill_background
 from seqgen.render.edge_kernels import FLAT_M
-from seqgen.render.raster_kernels import Moments, ScreenVertex, corner_shares, on_picture
-from seqgen.render.shade_kernels import LIGHT, Light, Materials, Surface
+from seqgen.render.raster_kernels import Moments, ScreenVertex
+from seqgen.render.shade_kernels import LIGHT
 from seqgen.render.shadow import SHADOW_BIAS_M, SHADOW_OFFSET_M
+from seqgen.render.surface_kernels import Light, Materials, Surface
 from seqgen.scene.scene import TERMINATOR
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
-_SHIFT = wp.constant(12)  # a pixel has 1 << 12 steps
-_EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
-_FACE = wp.constant(wp.uint64(0xFFFFFFFF))
 _FLAT_M = wp.constant(FLAT_M)
 _TERMINATOR = wp.constant(TERMINATOR)
 _BIAS = wp.constant(SHADOW_BIAS_M)
 _OFFSET = wp.constant(SHADOW_OFFSET_M)
-
-
-@no_type_check
-@wp.struct
-class Background:
-    """A photo's texels, red in the lowest byte, and `photo_from_pixel` of every moment."""
-
-    photo: wp.array2d(dtype=wp.uint32)
-    photo_from_pixel: wp.array3d(dtype=wp.vec3)
-
-
-@no_type_check
-@wp.func_native("""
-    for (int row = first; row < last; ++row) {
-        const unsigned char* texel = photo.data + ((size_t)(row + corner.c[1]) * photo.shape[1] + corner.c[0]) * 3;
-        for (int column = 0; column < words.shape[1]; ++column, texel += 3)
-            words.data[(size_t)row * words.shape[1] + column] = texel[0] | texel[1] << 8 | texel[2] << 16;
-    }
-""")
-def pack_rows(photo: wp.array3d(dtype=wp.uint8), corner: wp.vec2i, first: wp.int32, last: wp.int32, words: wp.array2d(dtype=wp.uint32)):
-    """A word a texel, red in the lowest byte, of a part of a photo that begins at `corner`."""
-
-
-@no_type_check
-@wp.kernel
-def pack(photo: wp.array3d(dtype=wp.uint8), corner: wp.vec2i, words: wp.array2d(dtype=wp.uint32), piece: wp.int32):
-    """One thread `piece` rows of the part of a photo that is shown."""
-    _, i = wp.tid()
-    pack_rows(photo, corner, i * piece, wp.min((i + 1) * piece, words.shape[0]), words)
-
-
-@no_type_check
-@wp.func_native("""
-#if defined(__CUDA_ARCH__)
-    const int piece = 1;
-#else
-    const int piece = 64;
-#endif
-    const int width = photo.shape[1], height = photo.shape[0], moments = maps.shape[0];
-    const float steps = 16.0f / (moments > 1 ? moments - 1 : 1), last_u = width - 1, last_v = height - 1;
-    auto fill = [&](int y, int first, int last) {
-        float* out = (float*)radiance.data + 3 * (((size_t)frame * radiance.shape[1] + y) * radiance.shape[2]);
-        for (int begin = first; begin < last; begin += piece) {
-            const int count = last - begin < piece ? last - begin : piece;
-            float red[piece], green[piece], blue[piece];
-            for (int i = 0; i < count; ++i)
-                red[i] = green[i] = blue[i] = 0.0f;
-            for (int moment = moments > 1 ? 1 : 0; moment < moments; ++moment) {
-                const float* map = (const float*)maps.data + 6 * ((size_t)moment * maps.shape[1] + frame);
-                const float across = map[1] * y + map[2], down = map[4] * y + map[5];
-                #pragma clang loop vectorize(assume_safety)
-                for (int i = 0; i < count; ++i) {
-                    float u = map[0] * (float)(begin + i) + across, v = map[3] * (float)(begin + i) + down;
-                    u = u > 0.0f ? (u < last_u ? u : last_u) : 0.0f;
-                    v = v > 0.0f ? (v < last_v ? v : last_v) : 0.0f;
-                    const int left = (int)u, top = (int)v;
-                    const float s = u - (float)left, t = v - (float)top;
-                    const int right = left + (left + 1 < width), below = top + (top + 1 < height);
-                    const unsigned int a = photo.data[top * width + left], b = photo.data[top * width + right];
-                    const unsigned int c = photo.data[below * width + left], d = photo.data[below * width + right];
-                    const float share_a = (1.0f - s) * (1.0f - t), share_b = s * (1.0f - t), share_c = (1.0f - s) * t, share_d = s * t;
-                    red[i] += (float)(int)(a & 255u) * share_a + (float)(int)(b & 255u) * share_b + (float)(int)(c & 255u) * share_c + (float)(int)(d & 255u) * share_d;
-                    green[i] += (float)(int)(a >> 8 & 255u) * share_a + (float)(int)(b >> 8 & 255u) * share_b
-                        + (float)(int)(c >> 8 & 255u) * share_c + (float)(int)(d >> 8 & 255u) * share_d;
-                    blue[i] += (float)(int)(a >> 16 & 255u) * share_a + (float)(int)(b >> 16 & 255u) * share_b
-                        + (float)(int)(c >> 16 & 255u) * share_c + (float)(int)(d >> 16 & 255u) * share_d;
-                }
-            }
-            #pragma clang loop vectorize(assume_safety)
-            for (int i = 0; i < count; ++i) {
-                out[3 * (begin + i)] = decode.data[(int)(red[i] * steps + 0.5f)];
-                out[3 * (begin + i) + 1] = decode.data[(int)(green[i] * steps + 0.5f)];
-                out[3 * (begin + i) + 2] = decode.data[(int)(blue[i] * steps + 0.5f)];
-            }
-        }
-    };
-
-    const int* box = boxes.data + 4 * frame;
-    const int blocks = piece < 16 ? piece : 16;
-    for (int y = top; y < bottom; ++y) {
-        const bool in_box = y >= box[1] && y <= -box[3];
-        const size_t row = ((size_t)slot * radiance.shape[1] + y) * radiance.shape[2];
-        int shown = left;
-        for (int begin = left; in_box && begin + blocks <= right; begin += blocks) {
-            if (begin < box[0] || begin + blocks - 1 > -box[2])
-                continue;
-            int open = 0;
-            for (int x = begin; x < begin + blocks; ++x)
-                open |= (centres.data[row + x] == ~0ull) | several.data[row + x];
-            if (open)
-                continue;
-            fill(y, shown, begin);
-            shown = begin + blocks;
-        }
-        fill(y, shown, right);
-    }
-""")
-def fill_background(
-    photo: wp.array2d(dtype=wp.uint32),
-    maps: wp.array3d(dtype=wp.vec3),
-    decode: wp.array(dtype=wp.float32),
-    boxes: wp.array2d(dtype=wp.int32),
-    centres: wp.array3d(dtype=wp.uint64),
-    several: wp.array3d(dtype=wp.uint8),
-    frame: wp.int32,
-    slot: wp.int32,
-    top: wp.int32,
-    bottom: wp.int32,
-    left: wp.int32,
-    right: wp.int32,
-    radiance: wp.array3d(dtype=wp.vec3),
-):
-    """Linear light of the photo in a piece of the picture, but for stretches that a surface hides: bilinear, edge pixels repeated; the mean level over the moments
-    of the samples, or that at the frame's own where there is no other."""
-
-
-@no_type_check
-@wp.func
-def shares_in(surface: Surface, screen: wp.array3d(dtype=ScreenVertex), moment: wp.int32, frame: wp.int32, face: wp.int32, x: wp.int32, y: wp.int32):
-    corners = surface.faces[face]
-    return corner_shares(screen[moment, frame, corners[0]], screen[moment, frame, corners[1]], screen[moment, frame, corners[2]], x, y)
 
 
 @no_type_check
@@ -155,21 +36,6 @@ class Seen:
     samples: wp.array4d(dtype=wp.uint64)
     offsets: wp.array(dtype=wp.vec2i)
     perspective: wp.bool
-
-
-@no_type_check
-@wp.func
-def centre_key(seen: Seen, frame: wp.int32, y: wp.int32, x: wp.int32):
-    """The key of a pixel's centre, empty outside of the box."""
-    if x < seen.boxes[frame, 0] or x > -seen.boxes[frame, 2] or y < seen.boxes[frame, 1] or y > -seen.boxes[frame, 3]:
-        return _EMPTY
-    return seen.centres[frame, y, x]
-
-
-@no_type_check
-@wp.func
-def centre_shares(seen: Seen, surface: Surface, frame: wp.int32, face: wp.int32, x: wp.int32, y: wp.int32):
-    return shares_in(surface, seen.screen, 0, frame, face, x << _SHIFT, y << _SHIFT)
 
 
 # C++ of `place_points(from, count)`: the corners' perspective-correct shares, in `share[i]`, of places (x[i], y[i]) in 1/4096 px at a moment, inside their triangles
@@ -381,59 +247,3 @@ def resolve(
     resolve_piece(
         seen, surface, materials, light, _FLAT_M, _TERMINATOR, _BIAS, _OFFSET, frame, frame, i * rows, bottom, j * columns, right, radiance, depths, parts
     )
-
-
-@no_type_check
-@wp.kernel
-def resolve_motion(
-    seen: Seen,
-    intrinsics: wp.array(dtype=wp.mat33),
-    surface: Surface,
-    next_from_pixel: wp.array2d(dtype=wp.vec3),
-    flow: wp.array3d(dtype=wp.vec2),
-    columns: wp.int32,
-):
-    """Where what is seen at a pixel's centre goes until the next frame, the photo by `next_from_pixel`; in the last frame nowhere."""
-    frame, y, piece = wp.tid()
-    for x in range(piece * columns, wp.min((piece + 1) * columns, flow.shape[2])):
-        moved = wp.vec2(0.0, 0.0)
-        if frame + 1 < flow.shape[0]:
-            key = centre_key(seen, frame, y, x)
-            if key == _EMPTY:
-                across = next_from_pixel[frame, 0]
-                down = next_from_pixel[frame, 1]
-                moved = wp.vec2(across[0] * float(x) + across[1] * float(y) + across[2], down[0] * float(x) + down[1] * float(y) + down[2])
-            else:
-                face = int(key & _FACE)
-                i = surface.faces[face]
-                s = centre_shares(seen, surface, frame, face, x, y)
-                p = surface.vertices[frame + 1, i[0]] * s[0] + surface.vertices[frame + 1, i[1]] * s[1] + surface.vertices[frame + 1, i[2]] * s[2]
-                place = on_picture(p, intrinsics[frame + 1], seen.perspective)
-                if place[2] > 0.0:
-                    moved = wp.vec2(place[0] - float(x), place[1] - float(y))
-        flow[frame, y, x] = moved
-
-
-@no_type_check
-@wp.kernel
-def resolve_normals(seen: Seen, surface: Surface, normals: wp.array3d(dtype=wp.vec3), columns: wp.int32):
-    """The interpolated unit normal at a pixel's centre, 0 where there is no surface."""
-    frame, y, piece = wp.tid()
-    for x in range(piece * columns, wp.min((piece + 1) * columns, normals.shape[2])):
-        normal = wp.vec3(0.0, 0.0, 0.0)
-        key = centre_key(seen, frame, y, x)
-        if key != _EMPTY:
-            face = int(key & _FACE)
-            i = surface.faces[face]
-            s = centre_shares(seen, surface, frame, face, x, y)
-            normal = wp.normalize(surface.normals[frame, i[0]] * s[0] + surface.normals[frame, i[1]] * s[1] + surface.normals[frame, i[2]] * s[2])
-        normals[frame, y, x] = normal
-
-
-@no_type_check
-@wp.kernel
-def resolve_mask(seen: Seen, mask: wp.array3d(dtype=wp.uint8), columns: wp.int32):
-    """1 where something is at a pixel's centre."""
-    frame, y, piece = wp.tid()
-    for x in range(piece * columns, wp.min((piece + 1) * columns, mask.shape[2])):
-        mask[frame, y, x] = wp.uint8(centre_key(seen, frame, y, x) != _EMPTY)

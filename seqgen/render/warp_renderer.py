@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import warp as wp
 
-from seqgen.render import edge_kernels, frame_kernels, raster_kernels, resolve_kernels, shade_kernels, triangle_kernels
+from seqgen.render import edge_kernels, frame_kernels, label_kernels, raster_kernels, resolve_kernels, surface_kernels, triangle_kernels
 from seqgen.render.device import Workspace
 from seqgen.render.given import StructInstance, Tables, give_background, give_light, give_materials, give_moments, give_surface, next_from_pixel, record, sample_offsets
 from seqgen.render.renderer import Extra, Frames
@@ -36,10 +36,11 @@ class Told:
 
 
 class WarpRenderer:
-    """A renderer that keeps its working memory between clips of one shape. `device`: "cpu", "cuda" or "cuda:N"."""
+    """A renderer that keeps its working memory between clips of one shape. `device`: "cpu", "cuda" or "cuda:N". `keep_light`: the light of its pictures stays on
+    the device, for a developer there."""
 
-    def __init__(self, device: str = "cpu"):
-        self._space = Workspace(device)
+    def __init__(self, device: str = "cpu", *, keep_light: bool = False):
+        self._space, self._keep_light = Workspace(device), keep_light
         self._tables = Tables(self._space)
 
     def render(self, scene: Scene, extras: frozenset[Extra] = frozenset()) -> Frames:
@@ -49,7 +50,13 @@ class WarpRenderer:
     def render_clips(self, scenes: Sequence[Scene], extras: frozenset[Extra] = frozenset()) -> list[Frames]:
         """The pictures of several clips, each as if alone; a GPU has all of them in its queue before the first picture is fetched."""
         drawn = [self._draw(scene, extras) for scene in scenes]
-        return [Frames(**{name: array.numpy().view(bool) if name == "amodal" else array.numpy() for name, array in pictures.items()}) for pictures in drawn]
+        return [Frames(**{name: self._fetch(name, picture) for name, picture in pictures.items()}) for pictures in drawn]
+
+    def _fetch(self, name: str, picture: wp.array) -> Any:
+        """A picture as an array of numpy's, or as it is."""
+        if name == "radiance" and self._keep_light:
+            return picture
+        return picture.numpy().view(bool) if name == "amodal" else picture.numpy()
 
     def _draw(self, scene: Scene, extras: frozenset[Extra]) -> dict[str, wp.array]:
         """The pictures of a clip, on the device, where they may still be in the making."""
@@ -97,7 +104,7 @@ class WarpRenderer:
         surface, light, seen, vertices = told.surface, told.light, told.seen, told.surface.vertices.shape
         seen.boxes.fill_(np.iinfo(np.int32).max)
         self._space.launch(raster_kernels.project, seen.screen.shape, surface.vertices, seen.moments, told.intrinsics, seen.perspective, seen.screen, seen.boxes)
-        self._space.launch(shade_kernels.light_vertices, vertices, surface, light)
+        self._space.launch(surface_kernels.light_vertices, vertices, surface, light)
         if light.shadows:
             self._space.launch(raster_kernels.project_to_light, vertices, surface.vertices, light.light_from_camera, light.screen)
 
@@ -127,12 +134,12 @@ class WarpRenderer:
         made = {}
         if "flow" in extras:
             moved = self._space.give(next_from_pixel(told.scene.background), np.float32, wp.vec3)
-            made["flow_px"] = self._draw_extra(resolve_kernels.resolve_motion, told, wp.vec2, told.intrinsics, told.surface, moved)
+            made["flow_px"] = self._draw_extra(label_kernels.resolve_motion, told, wp.vec2, told.intrinsics, told.surface, moved)
         if "normals" in extras:
-            made["normals"] = self._draw_extra(resolve_kernels.resolve_normals, told, wp.vec3, told.surface)
+            made["normals"] = self._draw_extra(label_kernels.resolve_normals, told, wp.vec3, told.surface)
         if "amodal" in extras:
             self._rasterise_centres(told, told.seen.centres, told.surface.faces[: told.scene.hand_faces])
-            made["amodal"] = self._draw_extra(resolve_kernels.resolve_mask, told, wp.uint8)
+            made["amodal"] = self._draw_extra(label_kernels.resolve_mask, told, wp.uint8)
         return made
 
     def _draw_extra(self, kernel: wp.Kernel, told: Told, dtype: Any, *more: object) -> wp.array:
