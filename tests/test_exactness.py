@@ -3,6 +3,7 @@
 CI looks at 20 frames of a preset; `pytest -m slow tests/test_exactness.py` at 200.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ class Recorder:
         self.scenes.append(scene)
         self.frames.append(self.renderer.render(scene, extras))
         return self.frames[-1]
+
+    def render_clips(self, scenes: Sequence[Scene], extras: frozenset = frozenset()) -> list[Frames]:
+        return [self.render(scene, extras) for scene in scenes]
 
 
 @dataclass(frozen=True)

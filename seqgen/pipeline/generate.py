@@ -86,7 +86,7 @@ def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
     encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()}).to(config.device)
     searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
     mover = Mover(assets, HandLayer(assets.hand).to(config.device), encoder, hand_capsules(assets.hand), searches)
-    renderer = load_renderer(config.render.renderer, config.device)
+    renderer = load_renderer(config.render.renderer, config.device, keep_light=config.device != "cpu")
     return Sources(assets, mover, scenery.open_props(assets, mover, config), renderer, *load_sensors(config.device))
 
 
@@ -150,7 +150,8 @@ def set_scenes(clips: Sequence[Posed], sources: Sources, config: GenerateConfig)
 def draw_frames(clips: Sequence[Staged], sources: Sources, config: GenerateConfig) -> list[Drawn]:
     """render: light, depth and parts, and what else is asked for."""
     extras = renderer_extras(config.labels)
-    return [Drawn(**vars(clip), frames=sources.renderer.render(clip.stage.scene, extras)) for clip in clips]
+    drawn = sources.renderer.render_clips([clip.stage.scene for clip in clips], extras)
+    return [Drawn(**vars(clip), frames=frames) for clip, frames in zip(clips, drawn, strict=True)]
 
 
 def form_images(clips: Sequence[Drawn], sources: Sources, config: GenerateConfig) -> list[Pictured]:

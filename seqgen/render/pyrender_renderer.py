@@ -4,6 +4,8 @@ OpenGL (`opengl.py`) says which face is nearest at each sample, where in that fa
 It differs from the Warp renderer by rounding, and where that lights a pixel once whose samples all see about the same place: here every sample is lit.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -31,6 +33,10 @@ class PyrenderRenderer:
         shadows = self._draw_shadows(scene)
         drawn = [self._draw_frame(scene, t, shadow, extras) for t, shadow in enumerate(shadows)]
         return Frames(**{name: np.stack([pictures[name] for pictures in drawn]) for name in drawn[0]})
+
+    def render_clips(self, scenes: Sequence[Scene], extras: frozenset[Extra] = frozenset()) -> list[Frames]:
+        """The pictures of several clips, one after the other."""
+        return [self.render(scene, extras) for scene in scenes]
 
     def _draw_shadows(self, scene: Scene) -> list[shading.ShadowMap | None]:
         """What the key light sees of every frame, or nothing where it casts no shadow."""

@@ -1,5 +1,6 @@
 """What every renderer takes and gives. Renderers are chosen by name in `load_renderer`; each lives in its own file and imports its library there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -38,3 +39,6 @@ class Renderer(Protocol):
     """Draws a scene, with the extra labels asked for. The same scene gives the same bits, whatever was drawn before."""
 
     def render(self, scene: Scene, extras: frozenset[Extra] = frozenset()) -> Frames: ...
+
+    def render_clips(self, scenes: Sequence[Scene], extras: frozenset[Extra] = frozenset()) -> list[Frames]:
+        """The pictures of several clips, each as if alone."""
