@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from seqgen.dataset.encoding import encode_sequence
 from seqgen.dataset.sequence import HandSequence
 from seqgen.dataset.shards import write_shard
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import STAGES, Sources, batch_size
+from seqgen.pipeline.generate import BATCH, MOTION_STAGES, PICTURE_STAGES, STAGES, Sources, pictures_at_once
 
 ENCODE, WRITE = "encode", "write"
 STAGE_NAMES = (*STAGES, ENCODE, WRITE)
@@ -72,21 +72,22 @@ def time_stages(sources: Sources, config: GenerateConfig, *, clips: int, rounds:
 
 
 def _round(clips: int, sources: Sources, config: GenerateConfig, folder: Path, watch: Watch) -> dict[str, float]:
-    clock, size = _Clock(), batch_size(config)
-    for start in range(0, clips, size):
-        made = _through_stages(range(start, min(start + size, clips)), sources, config, clock, watch)
-        for number, sequences in enumerate(_by_split(made)):
-            _keep(sequences, folder / f"{number}.tar", config.output.jpeg_quality, clock)
+    """As `generate_sequences` takes clips: many through the stages of motion, then fewer at once through those of pictures."""
+    clock, indices = _Clock(), iter(range(clips))
+
+    def through(names: Sequence[str], made: list[Any]) -> list[Any]:
+        for name in names:
+            before = made
+            made = clock.run(name, lambda name=name, before=before: STAGES[name](before, sources, config))
+            watch(name, before, made)
+        return made
+
+    while asked := list(islice(indices, BATCH)):
+        posed = iter(through(MOTION_STAGES, asked))
+        while batch := list(islice(posed, pictures_at_once(config))):
+            for number, sequences in enumerate(_by_split(through(PICTURE_STAGES, batch))):
+                _keep(sequences, folder / f"{number}.tar", config.output.jpeg_quality, clock)
     return clock.seconds
-
-
-def _through_stages(indices: Sequence[int], sources: Sources, config: GenerateConfig, clock: _Clock, watch: Watch) -> list[HandSequence]:
-    clips: Sequence[Any] = indices
-    for name, stage in STAGES.items():
-        before = clips
-        clips = clock.run(name, lambda stage=stage, before=before: stage(before, sources, config))
-        watch(name, before, clips)
-    return list(clips)
 
 
 def _by_split(sequences: Sequence[HandSequence]) -> Iterator[list[HandSequence]]:
