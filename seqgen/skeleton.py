@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
-from seqgen.geometry import cross
-
 Array = np.ndarray
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -115,9 +113,9 @@ def hand_frame(joints: Float[Array, "rows 21 3"]) -> HandFrame:
     wrist = joints[:, 0]
     y = joints[:, 9] - wrist
     palm = np.linalg.norm(y, axis=-1)
-    z = cross(joints[:, 17] - wrist, joints[:, 5] - wrist)
+    z = np.cross(joints[:, 17] - wrist, joints[:, 5] - wrist)
     with np.errstate(invalid="ignore", divide="ignore"):
         y = y / palm[:, None]
         z = z - (z * y).sum(-1, keepdims=True) * y
         z = z / np.linalg.norm(z, axis=-1, keepdims=True)
-    return HandFrame(wrist, np.stack([cross(y, z), y, z], -1), palm)
+    return HandFrame(wrist, np.stack([np.cross(y, z), y, z], -1), palm)
