@@ -1,7 +1,7 @@
 """Sequences straight from the generator: what the shards hold, in the same order for any number of workers, on and on."""
 
-import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,9 +19,9 @@ from seqgen.dataset import open_dataset
 from seqgen.dataset.encoding import stored_rgb
 from seqgen.dataset.sequence import HandSequence
 from seqgen.errors import UserError
+from seqgen.files import mapped_file
 from seqgen.pipeline.run import generate_dataset
-from seqgen.pipeline.sharing import Shared
-from seqgen.pipeline.stream import SequenceStream, indices_of
+from seqgen.pipeline.stream import Maker, SequenceStream, indices_of
 
 SIZES: dict[str, Any] = {"clip": {"frames": 3, "size": (48, 40)}, "split": {"train": 4, "val": 1, "test": 1}, "sequences": 12}
 CONFIG = small_config(**SIZES, hand={"left": 0.5}, labels={"normals": True, "optical_flow": True}, sensor={"depth": "sr300"})
@@ -158,31 +158,14 @@ def test_cuda_is_for_the_process_itself() -> None:
         next(iter(DataLoader(stream, batch_size=None, num_workers=1)))
 
 
-def found_in(shared: "Shared[dict[str, Any]]") -> tuple[dict[str, Any], bool, set[str]]:
-    """The value, whether its arrays can be written to, and of which file their memory is."""
-    value = shared.value
-    files = {line.split()[4] for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:seqgen" in line}
-    return value, value["large"].flags.writeable, files
-
-
-def send_found(shared: "Shared[dict[str, Any]]", pipe: Any) -> None:
-    pipe.send(found_in(shared))
-
-
-@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow), "forkserver"])
-def test_processes_share_the_memory_of_arrays(start: str) -> None:
-    rng = np.random.default_rng(0)
-    value = {"large": rng.normal(size=(1000, 63)), "odd": np.arange(7, dtype=np.uint8), "empty": np.zeros((0, 3)), "turned": rng.normal(size=(5, 4)).T, "words": ["a", 1]}
-    shared, context = Shared(value), multiprocessing.get_context(start)
-    ours, theirs = context.Pipe()
-    process = context.Process(target=send_found, args=(shared, theirs))
-    process.start()
-    found = [found_in(shared), ours.recv()]
-    process.join()
-    for seen, writeable, _ in found:
-        assert all(np.array_equal(seen[name], value[name]) and seen[name].dtype == value[name].dtype for name in ("large", "odd", "empty", "turned"))
-        assert seen["words"] == value["words"] and not writeable
-    assert found[0][2] & found[1][2]
+def test_processes_map_the_same_poses() -> None:
+    """What is sent to a worker holds none of them; there they are files, the same ones as here."""
+    maker = Maker(CONFIG)
+    sent = pickle.dumps(maker)
+    here, there = maker.gather().poses["train"], pickle.loads(sent).gather().opened().poses["train"]
+    assert here.bank.joints_m.tobytes()[:200] not in sent and here.graph.neighbours.tobytes()[:200] not in sent
+    for ours, theirs in ((here.bank.joints_m, there.bank.joints_m), (here.graph.neighbours, there.graph.neighbours)):
+        assert mapped_file(ours) == mapped_file(theirs) is not None and np.array_equal(ours, theirs)
 
 
 MAKING = """

@@ -22,9 +22,8 @@ from seqgen.dataset.sequence import HandSequence
 from seqgen.errors import UserError
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import Sources, batch_size, generate_sequences, open_sources
+from seqgen.pipeline.generate import BATCH, Sources, generate_sequences, open_sources, pictures_at_once
 from seqgen.pipeline.process import one_thread
-from seqgen.pipeline.sharing import Shared
 from seqgen.readers import reader_options
 from seqgen.render import load_renderer
 from seqgen.splits import SPLITS, SplitName
@@ -34,41 +33,49 @@ log = logging.getLogger(__name__)
 
 
 class Maker:
-    """Makes sequences of a config in whatever process it finds itself. The first gathers the assets, when they are first needed, and shares them with those that it
-    starts. Leaves torch's threads and global random numbers as they were."""
+    """Makes sequences of a config in whatever process it finds itself. The first gathers the assets, when they are first needed; those that it starts map the same
+    files. Leaves torch's threads and global random numbers as they were."""
 
     def __init__(self, config: GenerateConfig, say: Callable[[str], None] = log.info) -> None:
         self.config, self._say = config, say
-        self._assets: Shared[Assets] | None = None
+        self._assets: Assets | None = None
         self._sources: Sources | None = None
 
-    def gather(self) -> Shared[Assets]:
+    def gather(self) -> Assets:
         """The assets. UserError for what the config asks for and is not there."""
         if self._assets is None:
             if self.config.render.renderer != "warp" or self.config.device != "cpu":
                 load_renderer(self.config.render.renderer, device=self.config.device)
             with undisturbed():
-                self._assets = Shared(gather_assets(self.config, self._say))
+                self._assets = gather_assets(self.config, self._say)
         return self._assets
 
     def make(self, indices: Iterable[int]) -> Iterator[HandSequence]:
         """The sequences of these indices in their order, rgb as it is drawn. Some are made at once, when the first of them is asked for."""
-        waiting, size = iter(indices), batch_size(self.config)
-        while batch := list(islice(waiting, size)):
+        made, size = generate_sequences(indices, self._opened(), self.config), made_at_once(self.config)
+        while True:
             with undisturbed():
-                made = list(generate_sequences(batch, self._opened(), self.config))
-            yield from made
+                batch = list(islice(made, size))
+            if not batch:
+                return
+            yield from batch
 
     def _opened(self) -> Sources:
         if self._sources is None:
             if get_worker_info() is not None:
                 _check_workers(1, self.config)
-            self._sources = open_sources(self.gather().value, self.config)
+            with undisturbed():
+                self._sources = open_sources(self.gather().opened(), self.config)
         return self._sources
 
     def __getstate__(self) -> dict[str, Any]:
-        """Assets are gathered here, not in each process; sources are opened by each."""
-        return {"config": self.config, "_say": log.info, "_assets": self.gather(), "_sources": None}
+        """Assets are gathered before, not in each process, and poses are told by their place; sources are opened by each."""
+        return {"config": self.config, "_say": log.info, "_assets": self.gather().kept(), "_sources": None}
+
+
+def made_at_once(config: GenerateConfig) -> int:
+    """How many sequences there are before the first of them is given."""
+    return min(BATCH, pictures_at_once(config))
 
 
 @contextmanager
@@ -176,7 +183,7 @@ class SequenceStream(IterableDataset[HandSequence]):
         """A loader with worker processes that hold one thread each, share the assets and end with this process; sequences one by one unless `options` (of torch's
         `DataLoader`) say `batch_size` and `collate_fn`. UserError for workers with device = cuda."""
         _check_workers(workers, self.config)
-        ahead = {"prefetch_factor": batch_size(self.config)} if workers and "batch_size" not in options else {}  # a worker makes the next ones while these are used
+        ahead = {"prefetch_factor": made_at_once(self.config)} if workers and "batch_size" not in options else {}  # a worker makes the next ones while these are used
         return DataLoader(self, **{"batch_size": None, **reader_options(workers, __name__), **ahead, **options})
 
 
