@@ -163,10 +163,10 @@ class WatchedRun(Run):
         return self._timed("finish", super().finish)
 
     def _timed(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        start = time.monotonic()
+        start, cpu = time.monotonic(), time.process_time()
         with watched() as watch:
             result = function(*arguments)
-        self.told[name] = {"seconds": time.monotonic() - start, "growth_mb": watch.growth_mb}
+        self.told[name] = {"seconds": time.monotonic() - start, "cpu_s": time.process_time() - cpu, "growth_mb": watch.growth_mb}
         return result
 
 

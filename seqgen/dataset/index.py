@@ -244,7 +244,7 @@ def describe_index(directory: Place) -> IndexRecord:
 
 
 class IndexRows(Sequence[IndexRow]):
-    """The rows of an index, kept as columns (150 bytes a row) and made into records as they are asked for: a list of a million would take three gigabytes."""
+    """The rows of an index, kept as columns (230 bytes a row) and made into records as they are asked for: a list of a million would take three gigabytes."""
 
     def __init__(self, table: "pyarrow.Table") -> None:
         self._table = table
