@@ -2,6 +2,7 @@
 
 import heapq
 import json
+import pickle
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from sequences import ORIGIN, make_meta, write_data_set, write_rows
 
 from seqgen.dataset import index, progress
 from seqgen.dataset.claim import claim_folder
-from seqgen.dataset.index import INDEX_NAME, IndexRow, columns_of, index_row, read_index, rows_of, write_index, write_index_of
+from seqgen.dataset.index import INDEX_NAME, IndexRow, columns_of, index_row, read_index, read_rows, rows_of, write_index, write_index_of
 from seqgen.dataset.licences import Asset
 from seqgen.dataset.manifest import FORMAT, MANIFEST_NAME, SCHEMA_VERSION, SHARD_FOLDER, build_manifest, is_as_written, read_manifest, with_checksum, write_manifest
 from seqgen.dataset.progress import FinishedShard, finished_shards, read_records, record_shard
@@ -67,6 +68,19 @@ def test_an_id_that_two_streams_have_is_refused(tmp_path: Path, apart: int, monk
     with pytest.raises(ValueError, match="same id"):
         write_index_of(tmp_path, [one, other], {})
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_are_columns_until_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "ROW_GROUP", 4)
+    due = [replace(row(number), split="val" if number % 3 == 0 else "train", shard=shard_name("train", number // 5)) for number in range(11)]
+    write_index(tmp_path, due, {})
+    rows = read_rows(tmp_path)
+    assert list(rows) == [rows[place] for place in range(11)] == due and rows[-1] == due[-1] and list(rows[8:1:-3]) == due[8:1:-3]
+    assert list(rows.of_split("val")) == due[::3] and rows.keys() == [one.key for one in due] and rows.places() == {(0, one.shard) for one in due}
+    assert [len(read_rows(tmp_path, first=first)) for first in (1, 4, 5, 8, 9, 99)] == [4, 4, 8, 8, 11, 11] and list(read_rows(tmp_path, first=5)) == due[:8]
+    assert list(pickle.loads(pickle.dumps(rows))) == due
+    with pytest.raises(IndexError):
+        rows[11]
 
 
 def test_columns_and_rows_are_the_same() -> None:

@@ -184,11 +184,16 @@ def preview_command(known: argparse.Namespace) -> int:
 
 def write_preview(dataset_dir: Place, out: Place, chosen: list[str | int]) -> None:
     """preview.png and preview.gif of some sequences of a data set, in the folder `out`."""
-    from seqgen.dataset import open_dataset
+    from seqgen.dataset import Dataset, open_dataset
+    from seqgen.dataset.index import read_rows
+    from seqgen.dataset.manifest import read_manifest
     from seqgen.dataset.preview import animated_gif, contact_sheet
     from seqgen.files import written_aside
 
-    dataset = open_dataset(dataset_dir)
+    if all(isinstance(name, int) for name in chosen):  # the first few of a finished run, which may have a hundred million
+        dataset = Dataset(dataset_dir, read_manifest(dataset_dir), read_rows(dataset_dir, first=max(chosen) + 1))
+    else:
+        dataset = open_dataset(dataset_dir)
     sequences = [_chosen(dataset, name) for name in chosen]
     with written_aside(out / "preview.png") as aside:
         contact_sheet(sequences).save(aside, format="PNG")

@@ -287,12 +287,12 @@ def read_index(directory: Place) -> list[IndexRow]:
     return list(read_rows(directory))
 
 
-def read_rows(directory: Place) -> IndexRows:
-    """The same, not made into records yet."""
+def read_rows(directory: Place, *, first: int | None = None) -> IndexRows:
+    """The same, not made into records yet; no more than the row groups that hold the `first` so many of them, where that is given."""
     import pyarrow as pa
 
     path = directory / INDEX_NAME
-    table = _read_table(path)
+    table = _read_table(path, first)
     try:
         table.validate(full=True)
     except pa.ArrowException as error:
@@ -315,7 +315,7 @@ def read_origin(directory: Place) -> dict[str, Any]:
     return origin
 
 
-def _read_table(path: Place) -> "pyarrow.Table":
+def _read_table(path: Place, first: int | None = None) -> "pyarrow.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow.fs import LocalFileSystem
@@ -326,7 +326,7 @@ def _read_table(path: Place) -> "pyarrow.Table":
         rows, size = pq.read_metadata(where, **how).num_rows, path.stat().st_size if kept is None else len(kept)
         if rows * ROW_BYTES > size:
             raise UserError(f"{path} is damaged (it claims {rows:,} rows, which {size:,} bytes cannot hold); fetch or generate it again")
-        table = pq.read_table(where, **how)
+        table = pq.read_table(where, **how) if first is None else _first_groups(pq.ParquetFile(where, **how), first)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: not a finished data set; run the generating command again") from None
     except StoreError:
@@ -336,6 +336,13 @@ def _read_table(path: Place) -> "pyarrow.Table":
     if not table.schema.equals(_schema()):
         raise UserError(f"{path} has columns {', '.join(table.schema.names)}, expected {', '.join(_schema().names)}: written by another version of seqgen")
     return table
+
+
+def _first_groups(file: "pyarrow.parquet.ParquetFile", rows: int) -> "pyarrow.Table":
+    """The row groups from the first on that hold so many rows."""
+    held = np.cumsum([0, *(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))])
+    with file:
+        return file.read_row_groups(np.flatnonzero(held[:-1] < rows).tolist())
 
 
 def _schema() -> "pyarrow.Schema":
