@@ -201,3 +201,8 @@ def test_auto_without_a_cluster_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "127.0.0.1:1")  # of a cluster that is gone
     with pytest.raises(UserError, match=r"RAY_ADDRESS auto \(127\.0\.0\.1:1\): nothing answers there"):
         cluster.check_address()
+
+
+@pytest.mark.parametrize(("gpus", "workers", "share"), [(1, 16, 0.0625), (8, 16, 0.5), (2, 3, 0.6666), (8, 4, 1.0), (0, 4, 0.0), (1, 30_000, 0.0)])
+def test_workers_share_the_gpus(gpus: float, workers: int, share: float) -> None:
+    assert cluster.gpu_share(gpus, workers) == share

@@ -249,6 +249,8 @@ class SleepingNode:
 class _NoWork:
     """What nodes that sleep are told of their work."""
 
+    config = GenerateConfig()
+
     def kept(self) -> "_NoWork":
         return self
 

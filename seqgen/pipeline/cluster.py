@@ -8,6 +8,7 @@ A shard is a pure function of config and plan, so a retry gives the same bytes.
 
 import itertools
 import logging
+import math
 import os
 import signal
 import socket
@@ -81,14 +82,15 @@ class RayPool:
 
         self.size, self.failures, self._failed_starts = cluster.num_workers, 0, 0
         self._shared = ray.put(work if _address() else work.kept())
+        self._gpus = gpu_share(ray.cluster_resources().get("GPU", 0.0), self.size) if work.config.device != "cpu" else 0.0
         self._jobs: dict[int, tuple[Any, ShardPlan | None, Any]] = {}  # by a number of their own: the promise, the shard, the worker
         self._numbers, self._ended = itertools.count(), SimpleQueue[tuple[int, Any]]()
 
     def new_worker(self) -> Any:
-        """An actor of one core."""
+        """An actor of one core, and of its share of a GPU where pictures are drawn on one."""
         import ray
 
-        return ray.remote(num_cpus=1)(RemoteWorker).remote()
+        return ray.remote(num_cpus=1, num_gpus=self._gpus)(RemoteWorker).remote()
 
     def start(self) -> None:
         worker = self.new_worker()
@@ -130,6 +132,11 @@ class RayPool:
         log.warning("a worker died%s; starting another", f" making {plan.name}" if plan else "")
         if self._failed_starts == MAX_TRIES:
             raise error
+
+
+def gpu_share(gpus: float, workers: int) -> float:
+    """How much of a GPU each worker has, so that Ray spreads them over all there are: the steps of Ray are ten-thousandths."""
+    return min(1.0, math.floor(gpus / workers * 10_000) / 10_000)
 
 
 class RemoteWorker:
@@ -181,11 +188,11 @@ def _address() -> str | None:
     return None if address in ("", "local") else address
 
 
-def check_address() -> None:
-    """Refuses at once a RAY_ADDRESS that Ray would try for minutes."""
+def check_address() -> bool:
+    """Whether there is a cluster to join. Refuses at once a RAY_ADDRESS that Ray would try for minutes."""
     address = _address()
     if address is None:
-        return
+        return False
     named = address
     if address == "auto":
         address = _running_here()
@@ -199,6 +206,7 @@ def check_address() -> None:
         raise UserError(f"RAY_ADDRESS {named}: nothing answers there ({error}); start a cluster, or unset RAY_ADDRESS to work on this machine alone") from None
     if not is_grpc:
         raise UserError(f"RAY_ADDRESS {named}: what answers there is no Ray cluster's head; its port is 6379 unless `ray start --port` says another")
+    return True
 
 
 def _running_here() -> str:

@@ -101,11 +101,10 @@ def generate_dataset(
 
 
 def check_means(config: GenerateConfig) -> None:
-    """Refuses, before any work, a renderer, a device or a cluster that is not there."""
-    if config.render.renderer != "warp" or config.device != "cpu":
+    """Refuses, before any work, a renderer, a device or a cluster that is not there. Of other machines' GPUs their workers know: a cluster's head may have none."""
+    joins = bool(num_workers(config)) and check_address()
+    if config.render.renderer != "warp" or (config.device != "cpu" and not joins):
         load_renderer(config.render.renderer, device=config.device)
-    if num_workers(config):
-        check_address()
 
 
 def num_workers(config: GenerateConfig) -> int:
