@@ -203,6 +203,6 @@ def test_auto_without_a_cluster_here(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster.check_address()
 
 
-@pytest.mark.parametrize(("gpus", "workers", "share"), [(1, 16, 0.0625), (8, 16, 0.5), (2, 3, 0.6666), (8, 4, 1.0), (0, 4, 0.0), (1, 30_000, 0.0)])
+@pytest.mark.parametrize(("gpus", "workers", "share"), [(1.0, 16, 0.0625), (8.0, 16, 0.5), (2.0, 3, 0.6666), (8.0, 4, 1.0), (0.0, 4, 0.0), (1.0, 30_000, 0.0)])
 def test_workers_share_the_gpus(gpus: float, workers: int, share: float) -> None:
     assert cluster.gpu_share(gpus, workers) == share
