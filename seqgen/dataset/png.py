@@ -1,8 +1,7 @@
-"""PNG pictures written for speed: one filter for the whole picture, deflated by ISA-L (`isal`), level 1.
+"""PNG pictures written for speed: one filter for the whole picture, deflated as runs by zlib-ng (`zlib_ng`).
 
 Labels are runs of few numbers and stay as they are; depth and normals become the difference of every row from the one above ("Up"). What other filters and
-libraries would give is in `docs/benchmarks/encoding.md`. The same picture gives the same bytes on every x86-64 CPU since SSE 4.2, which numpy asks for too:
-ISA-L's matches at level 1 depend on no later instructions (at level 3 they do).
+libraries would give is in `docs/benchmarks/encoding.md`. Runs are found without a table of what was before, so the bytes are those of zlib itself.
 
 The format is that of the W3C's "Portable Network Graphics (PNG) Specification", third edition; any reader takes it.
 """
@@ -10,24 +9,25 @@ The format is that of the W3C's "Portable Network Graphics (PNG) Specification",
 import struct
 
 import numpy as np
-from isal import isal_zlib
 from jaxtyping import UInt8, UInt16
+from zlib_ng import zlib_ng
 
 Array = np.ndarray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB = 0, 2  # colour types
 NONE, UP = 0, 2  # filter types
-LEVEL = 1  # of deflate
+LEVEL, WINDOW_BITS, MEMORY = 1, 15, 9  # of deflate; the level is without effect on runs
 
 
 def encode_png(picture: UInt8[Array, "height width *channels"] | UInt16[Array, "height width"]) -> bytes:
-    """A picture of one or three channels of eight bits, or of one of sixteen. The same picture gives the same bytes with the same ISA-L."""
+    """A picture of one or three channels of eight bits, or of one of sixteen. The same picture gives the same bytes with the same zlib-ng."""
     height, width, *channels = picture.shape
     if channels not in ([], [3]):
         raise ValueError(f"a picture of shape {picture.shape} is neither grey nor RGB")
     header = struct.pack(">IIBBBBB", width, height, 8 * picture.itemsize, RGB if channels else GREY, 0, 0, 0)
-    pixels = isal_zlib.compress(_filtered(picture), LEVEL)
+    deflate = zlib_ng.compressobj(LEVEL, zlib_ng.DEFLATED, WINDOW_BITS, MEMORY, zlib_ng.Z_RLE)
+    pixels = deflate.compress(_filtered(picture)) + deflate.flush()
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
@@ -44,4 +44,4 @@ def _filtered(picture: UInt8[Array, "height width *channels"] | UInt16[Array, "h
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind)))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib_ng.crc32(data, zlib_ng.crc32(kind)))

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_info
 
 PACKAGE = Path(__file__).parents[1]
 # Those that compute, draw, encode or hold (scikit-learn: the built-in photos) what a data set is made of, and with Ray one that only carries it.
-DECIDING = ("seqgen", "numpy", "scipy", "torch", "warp-lang", "faiss-cpu", "pillow", "isal", "pyarrow", "scikit-learn", "trimesh")
+DECIDING = ("seqgen", "numpy", "scipy", "torch", "warp-lang", "faiss-cpu", "pillow", "zlib-ng", "pyarrow", "scikit-learn", "trimesh")
 TOLD = (*DECIDING, "ray")
 # Flags of /proc/cpuinfo by which math libraries choose their code: x86, then ARM.
 FLAGS = (
