@@ -84,7 +84,8 @@ def test_what_is_read_is_read_as_data(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_dangerous_modules_stay_in_their_files(name: str) -> None:
     found = imported(FILES[name])
-    assert not found & {"yaml", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "xmlrpc", "ctypes", "pty"}, name
+    dangerous = {"yaml", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "xmlrpc", "ctypes", "pty"}
+    assert found & dangerous <= ({"ctypes"} if name == "pipeline/process.py" else set()), name  # where the C library is asked to give memory back
     unpicklers = {ast.unparse(node) for node in ast.walk(FILES[name]) if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("pickle.")}
     allowed = {"pickle.UnpicklingError"} | ({"pickle._Unpickler"} if name in RESTRICTED else set())
     assert unpicklers <= allowed and not any(module.startswith("pickle.") for module in found), f"{name}: {unpicklers - allowed}"
