@@ -198,7 +198,7 @@ def is_writable(folder: Path) -> bool:
     """Whether files may be made in a folder, or in the nearest parent that exists. A folder without write bits is left alone, by root too."""
     while not os.path.exists(folder) and folder != folder.parent:  # not Path.exists, which raises where a parent may not be searched
         folder = folder.parent
-    return os.path.isdir(folder) and bool(os.stat(folder).st_mode & 0o222) and os.access(folder, os.W_OK | os.X_OK)
+    return os.path.isdir(folder) and bool(os.stat(folder).st_mode & 0o222) and os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def mapped_file(array: np.ndarray) -> Path | None:
