@@ -23,7 +23,7 @@ HOMES = {
         *(f"render/{name}.py" for name in ("sensor", "sensor_kernels", "jpeg_kernels", "noise_kernels", "depth_sensor")),
         *(f"render/{name}.py" for name in ("depth_sensor_kernels", "triangulation_kernels", "time_of_flight_kernels")),
     },
-    "pyrender": {"render/opengl.py", "render/pyrender_fed.py"},
+    "pyrender": {"render/opengl.py", "render/pyrender_fed.py", "render/pyrender_public.py"},
     "OpenGL": {"render/opengl.py", "render/pyrender_fed.py"},
     "smplx": {"hand/smplx_export.py"},
     "anny": {"hand/build_open_hand.py"},

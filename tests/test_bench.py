@@ -5,20 +5,25 @@ import mmap
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from runs import small_config
-from scenes import blob_scene, renderer_or_skip
+from scenes import blob_scene, make_background, make_camera, make_scene, quad, renderer_or_skip
 
 from seqgen.cli import run
+from seqgen.cli.benching import table
 from seqgen.errors import UserError
 from seqgen.pipeline.assets import gather_assets
-from seqgen.pipeline.bench import STAGE_NAMES, StageTimes, time_stages
-from seqgen.pipeline.bench_memory import MemoryWatch, descendants, tree_memory
-from seqgen.pipeline.bench_rival import Agreement, Comparison, check_comparable
-from seqgen.pipeline.bench_run import WholeRun, speed_config, start_config
+from seqgen.pipeline.bench.memory import MemoryWatch, descendants, tree_memory
+from seqgen.pipeline.bench.report import Against, Report
+from seqgen.pipeline.bench.rival import Agreement, Comparison, Rival, check_comparable
+from seqgen.pipeline.bench.run import WholeRun, speed_config, start_config
+from seqgen.pipeline.bench.stages import STAGE_NAMES, StageTimes, time_stages
 from seqgen.pipeline.generate import STAGES, generate_sequences, open_sources
+from seqgen.scene.scene import plain_material
 
 MB = 1e6
 
@@ -114,7 +119,7 @@ def test_the_peak_is_the_largest_sum(monkeypatch):
         done.append(rows)
         return rows or []
 
-    monkeypatch.setattr("seqgen.pipeline.bench_memory.tree_memory", sample)
+    monkeypatch.setattr("seqgen.pipeline.bench.memory.tree_memory", sample)
     with MemoryWatch(1, every_s=0.0) as memory:
         while None not in done:
             pass
@@ -137,14 +142,21 @@ def test_renderers_that_draw_different_things_are_not_compared(agreement):
         agreement.check()
 
 
+WAYS = ["pyrender_public.PublicPyrender", "pyrender_fed.FedPyrender"]
+
+
+def rival_or_skip(way):
+    renderer_or_skip("pyrender")
+    module, _, name = way.partition(".")
+    return getattr(import_module(f"seqgen.render.{module}"), name)()
+
+
 @pytest.mark.parametrize("kind", ["perspective", "weak_perspective"])
 @pytest.mark.parametrize("samples", [1, 2])
-def test_fed_pyrender_draws_what_the_others_draw(kind, samples):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_rival_draws_what_the_others_draw(way, kind, samples):
     """Masks and depth at pixel centres; the part label of each face's middle."""
-    renderer_or_skip("pyrender")
-    from seqgen.render.pyrender_fed import FedPyrender
-
-    ours, fed = renderer_or_skip("warp"), FedPyrender()
+    ours, fed = renderer_or_skip("warp"), rival_or_skip(way)
     for seed in (0, 1, 0):  # what was drawn before does not matter
         scene = replace(blob_scene(seed, kind, frames=3), samples=samples, shutter=0.0)
         told, seen = ours.render(scene), fed.render(scene)
@@ -153,6 +165,47 @@ def test_fed_pyrender_draws_what_the_others_draw(kind, samples):
         assert np.quantile(np.abs(told.depth_m - seen.depth_m)[hit & theirs], 0.99) < 1e-4
         assert seen.rgb.shape == (*hit.shape, 3) and not seen.parts[~theirs].any()
         assert set(np.unique(seen.parts)) <= {0, *np.unique(scene.surface.corner_parts)}
+
+
+@pytest.mark.parametrize("kind", ["perspective", "weak_perspective"])
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_rival_labels_centres_and_covers_its_photo(way, samples, kind):
+    """Two triangles of unlike parts whose edge runs between pixels' centres, in plain light: every label and colour is known."""
+    camera = make_camera(kind, focal=80.0, centre=(32.0, 24.0))
+    vertices, faces = quad((-0.2, 0.2), (-0.1, 0.1), 1.0)  # moved by half a pixel, so that edges run between centres
+    vertices[:, :2] += 0.5 / 80
+    scene = make_scene(vertices, faces, camera, parts=[[3] * 3, [7] * 3], materials=(plain_material((200, 180, 160)),), samples=samples)
+    scene = replace(scene, background=make_background(photo=np.full((80, 80, 3), 90, np.uint8)))
+    seen = rival_or_skip(way).render(scene)
+    y, x = np.mgrid[:48, :64]
+    inside = (x > 16) & (x <= 48) & (y > 16) & (y <= 32)
+    upper = (y - 16.5) / 16 < (x - 16.5) / 32
+    assert np.array_equal(seen.parts[0], np.where(inside, np.where(upper, 3, 7), 0))
+    assert np.array_equal(seen.depth_m[0] > 0, inside) and np.abs(seen.depth_m[0][inside] - 1).max() < 1e-4
+    deep = (x > 17) & (x < 48) & (y > 17) & (y < 32)
+    assert (seen.rgb[0][deep] == [200, 180, 160]).all() and (seen.rgb[0][~inside & ((y < 16) | (y > 33) | (x < 16) | (x > 49))] == 90).all()
+
+
+def test_a_rival_looks_at_the_first_round_and_times_all():
+    still = np.ones((1, 2, 2), np.float32)
+    ours, clip = SimpleNamespace(frames=SimpleNamespace(depth_m=still, parts=still)), SimpleNamespace(stage=SimpleNamespace(scene=3))
+    rival = Rival(lambda scene: SimpleNamespace(depth_m=still, parts=still * (scene - 2)))
+    for _ in range(2):
+        rival.seconds.append(0.0)
+        rival.time([clip, clip], [ours, ours])
+    assert len(rival.seen) == 2 and len(rival.seconds) == 2 and min(rival.seconds) > 0
+    assert rival.agreement() == Agreement(1.0, 0.0, 0.0, 1.0)
+
+
+def test_both_ratios_stand_beside_the_others():
+    """`ratio_render` is that of the public interface, and the stricter one is not hidden."""
+    public, beneath = (Against(ms, ms / 2, ms / 4, Agreement(1.0, 0.0, 0.0, 1.0)) for ms in (20.0, 12.0))
+    report = Report({"render": 2.0}, 1, 1.0, 1.0, 1, 1.0, None, 1.0, {}, 1, 1, public, beneath)
+    told = report.as_dict()
+    assert (told["ratio_render"], told["ratio_whole"], told["ratio_render_beneath"], told["ratio_whole_beneath"]) == (10, 5, 6, 3)
+    said = table(report)
+    assert "by its public interface: 20.000 ms a frame; the render stage is 10.00 times" in said and "by its inner parts too: 12.000" in said
 
 
 # ---- the command ----
@@ -182,13 +235,13 @@ def test_what_pyrender_cannot_draw_is_not_compared(fields):
     ],
 )
 def test_a_mistake_is_told_before_anything_is_measured(words, complaint, monkeypatch):
-    monkeypatch.setattr("seqgen.pipeline.bench_report.gather_assets", lambda *told: pytest.fail("work has begun"))
+    monkeypatch.setattr("seqgen.pipeline.bench.report.gather_assets", lambda *told: pytest.fail("work has begun"))
     with pytest.raises(UserError, match=complaint):
         run(["bench", *words])
 
 
 def test_the_command_prints_a_table_and_writes_the_contract(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("seqgen.pipeline.bench_report.STARTS", 1)
+    monkeypatch.setattr("seqgen.pipeline.bench.report.STARTS", 1)
     small = ["--workers", "0", "--clip.frames", "2", "--clip.size", "32", "32", "--poses.rows", "1500", "--split.val", "0", "--split.test", "0"]
     assert run(["bench", "generate", "--clips", "2", "--rounds", "2", "--no-cold", "--json", str(tmp_path / "b.json"), *small]) == 0
     told, said = json.loads((tmp_path / "b.json").read_text()), capsys.readouterr().out

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqgen.pipeline.bench_memory import MemoryWatch
+from seqgen.pipeline.bench.memory import MemoryWatch
 
 PAGE = Path(__file__).with_suffix(".md")
 ROWS, SEED = 2_200_000, 7

@@ -11,7 +11,7 @@ from seqgen.errors import UserError
 from seqgen.files import is_writable, write_json
 
 if TYPE_CHECKING:
-    from seqgen.pipeline.bench_report import Report
+    from seqgen.pipeline.bench.report import Against, Report
     from seqgen.pipeline.config import GenerateConfig
 
 
@@ -41,7 +41,7 @@ def generate_bench(words: list[str]) -> int:
         _check_writable(known.json)
     config = _read(name, fields)
 
-    from seqgen.pipeline.bench_report import measure
+    from seqgen.pipeline.bench.report import measure
 
     report = measure(config, clips=known.clips, rounds=known.rounds, against=known.against, cold=not known.no_cold, say=print)
     print()
@@ -71,15 +71,17 @@ def table(report: "Report") -> str:
     lines.append(f"whole pipeline, {report.workers} worker{'s' * (report.workers != 1)}: {report.frames_per_s:.0f} frames/s, {report.frames_per_s_per_core:.0f} a core; {start}")
     parts = ", ".join(f"{kind} {megabytes:.0f}" for kind, megabytes in sorted(report.pss_parts_mb.items()))
     lines.append(f"peak memory (PSS of all processes): {report.peak_pss_mb:.0f} MB ({parts})")
-    if report.against:
-        told = report.against
-        lines += [
-            "",
-            f"pyrender: {told.rival_ms:.3f} ms a frame; the render stage is {told.ratio_render:.2f} times faster, the whole pipeline {told.ratio_whole:.2f} times",
-            f"both drew the same: IoU {told.agreement.iou:.5f}, depth apart by {told.agreement.depth_mm:.5f} mm in the median, "
-            f"{told.agreement.depth_p99_mm:.5f} at the 99th percentile, parts alike in {told.agreement.parts:.2%} of pixels",
-        ]
+    for way, told in (("by its public interface", report.against), ("by its inner parts too", report.against_beneath)):
+        lines += ["", *_compared(way, told)] if told else []
     return "\n".join(lines)
+
+
+def _compared(way: str, told: "Against") -> list[str]:
+    return [
+        f"pyrender {way}: {told.rival_ms:.3f} ms a frame; the render stage is {told.ratio_render:.2f} times faster, the whole pipeline {told.ratio_whole:.2f} times",
+        f"    both drew the same: IoU {told.agreement.iou:.5f}, depth apart by {told.agreement.depth_mm:.5f} mm in the median, "
+        f"{told.agreement.depth_p99_mm:.5f} at the 99th percentile, parts alike in {told.agreement.parts:.2%} of pixels",
+    ]
 
 
 def _generate_parser() -> argparse.ArgumentParser:
@@ -88,7 +90,7 @@ def _generate_parser() -> argparse.ArgumentParser:
     parser = LineParser(prog="seqgen bench generate", usage=usage, description=about, allow_abbrev=False)
     parser.add_argument("--clips", type=int, default=100, metavar="N", help="clips in a round of the stages, and in a shard of the whole pipeline (default 100)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds, of which medians are told (default 5), and shards of each worker")
-    parser.add_argument("--against", choices=["pyrender"], help="draw the same scenes with pyrender too, in turn, and tell how many times faster we are")
+    parser.add_argument("--against", choices=["pyrender"], help="draw the same scenes with pyrender too, in turn and in two ways, and tell how many times faster we are")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
     parser.add_argument("--no-cold", action="store_true", help="do not measure the start with an empty cache, which builds the graph of the poses anew")
     return parser

@@ -8,42 +8,19 @@ pictures are sRGB bytes, and a face has one part label. pyrender is spared what 
 """
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int64, UInt8
-from PIL import Image
+from jaxtyping import Float, Float32, UInt8
 
 from seqgen.camera import Camera
-from seqgen.errors import UserError
 from seqgen.render import opengl
-from seqgen.render.shading import soft_light
+from seqgen.render.pyrender_clips import LABELS, Corners, FedFrames, axes_along, before_photo, check_drawable, face_labels, shared_corners, soft_bytes
 from seqgen.render.shadow import SHADOW_TEXELS
-from seqgen.scene.scene import Light, Scene, Surface
+from seqgen.scene.scene import Scene, Surface
 
 Array = np.ndarray
-LABELS = 255  # a part label is sent as a share of this
 POSITION, NORMAL = slice(0, 3), slice(3, 6)  # of the numbers of a vertex, before texture coordinates and colour
-
-
-@dataclass(frozen=True)
-class FedFrames:
-    """What pyrender made of a clip; depth and parts as in `Frames`."""
-
-    rgb: UInt8[Array, "frames height width 3"]
-    depth_m: Float32[Array, "frames height width"]
-    parts: UInt8[Array, "frames height width"]
-
-
-@dataclass(frozen=True)
-class _Corners:
-    """The corners of some faces, each that is shared by faces of one label and texture coordinate once: vertex, texture coordinate, label; and faces of them."""
-
-    vertex: Int64[Array, "corners"]
-    uv: Float32[Array, "corners 2"]
-    label: UInt8[Array, "corners"]
-    faces: Int64[Array, "faces 3"]
 
 
 class FedPyrender:
@@ -58,8 +35,7 @@ class FedPyrender:
 
     def render(self, scene: Scene) -> FedFrames:
         """The pictures of a clip. A UserError for what pyrender cannot draw."""
-        if scene.samples > 2 or scene.shutter:
-            raise UserError("pyrender draws one or four samples of one moment: compare with --render.samples 2 or 1 and --render.shutter 0 0")
+        check_drawable(scene)
         self._canvas.make_current()
         self._checker.onBegin()  # as between glBegin and glEnd: PyOpenGL asks for an error after each of its calls, which costs a tenth
         try:
@@ -77,7 +53,7 @@ class FedPyrender:
         seen = [self._centres.draw(scene, t, projection) for t, (projection, _, _) in enumerate(cameras)] if split else drawn
         parts = np.stack([colour[..., 0 if split else 3] for colour, _ in seen])
         depth = np.stack([opengl.metres_from_depth(scene.camera, depth, near, far) for (_, depth), (_, near, far) in zip(seen, cameras, strict=True)])
-        rgb = np.stack([_before_photo(scene, t, colour, blended=split) for t, (colour, _) in enumerate(drawn)])
+        rgb = np.stack([before_photo(scene, t, colour, blended=split) for t, (colour, _) in enumerate(drawn)])
         return FedFrames(rgb, np.where(parts > 0, depth, 0).astype(np.float32), parts)
 
 
@@ -100,9 +76,9 @@ class _Layer:
         """The surface in its colours, a primitive for each material."""
         surface, labels = scene.surface, face_labels(scene.surface)
         lit, self._sent = bool(scene.light.directions.shape[1]), []
-        white = surface.colours if lit else surface.colours * _soft_bytes(scene.light, surface)
+        white = surface.colours if lit else surface.colours * soft_bytes(scene.light, surface)
         for number, material in enumerate(surface.materials):
-            corners = _shared_corners(surface, np.flatnonzero(surface.face_materials == number), labels)
+            corners = shared_corners(surface, np.flatnonzero(surface.face_materials == number), labels)
             colour = np.column_stack([white[corners.vertex], corners.label / LABELS if labels_in_alpha else np.ones(len(corners.vertex))])
             texture = self._pyrender.Texture(source=material.albedo, source_channels="RGB")
             look = self._pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0)
@@ -112,7 +88,7 @@ class _Layer:
 
     def load_labels(self, scene: Scene) -> None:
         """The surface in the colours of its labels."""
-        corners, self._sent = _shared_corners(scene.surface, np.arange(len(scene.surface.faces)), face_labels(scene.surface), textured=False), []
+        corners, self._sent = shared_corners(scene.surface, np.arange(len(scene.surface.faces)), face_labels(scene.surface), textured=False), []
         colour = np.repeat([[0.0, 0, 0, 1]], len(corners.vertex), 0)
         colour[:, 0] = corners.label / LABELS
         self._add(scene.surface, corners, colour, lit=False)
@@ -130,7 +106,7 @@ class _Layer:
         self._camera.projection = projection
         return self._renderer.render(self._scene, self._flags)
 
-    def _add(self, surface: Surface, corners: _Corners, colour: Array, *, lit: bool, **fields: Any) -> None:
+    def _add(self, surface: Surface, corners: Corners, colour: Array, *, lit: bool, **fields: Any) -> None:
         normals = surface.normals[0, corners.vertex] if lit else None
         positions = surface.vertices_m[0, corners.vertex]
         primitive = self._pyrender.Primitive(positions=positions, normals=normals, color_0=colour, indices=corners.faces, **fields)
@@ -146,7 +122,7 @@ class _Layer:
     def _aim_key(self, scene: Scene, t: int) -> None:
         """The key light of frame t; bounds tell pyrender where its shadow map lies."""
         pose = np.eye(4)
-        pose[:3, :3] = _axes_along(scene.light.directions[t, 0].astype(float))
+        pose[:3, :3] = axes_along(scene.light.directions[t, 0].astype(float))
         self._scene.set_pose(self._key_node, pose)
         self._key.color, self._scene.ambient_light = scene.light.colours[t, 0].astype(float), scene.light.ambient[t, 0].astype(float)
         vertices = scene.surface.vertices_m[t]
@@ -192,24 +168,6 @@ def _renderer_class() -> Any:
     return SampledRenderer
 
 
-def face_labels(surface: Surface) -> UInt8[Array, "faces"]:
-    """One part label a face: that of its middle."""
-    return np.take_along_axis(surface.corner_parts, surface.corner_weights.sum(1).argmax(1)[:, None], 1)[:, 0]
-
-
-def _shared_corners(surface: Surface, chosen: Int[Array, "faces"], labels: UInt8[Array, "all"], *, textured: bool = True) -> _Corners:
-    vertex, label = surface.faces[chosen].ravel().astype(np.int64), np.repeat(labels[chosen], 3)
-    uv = np.ascontiguousarray(surface.corner_uv[chosen].reshape(-1, 2), np.float32) if textured else np.zeros((len(vertex), 2), np.float32)
-    keys = np.column_stack([vertex * 256 + label, uv.view(np.uint32).astype(np.int64) @ np.array([1, 2**32 + 15])])
-    _, first, faces = np.unique(keys @ np.array([0x9E3779B97F4A7C1, 1]), return_index=True, return_inverse=True)  # a hash: wraps around
-    return _Corners(vertex[first], uv[first], label[first], faces.reshape(-1, 3))
-
-
-def _soft_bytes(light: Light, surface: Surface) -> Float[Array, "vertices 3"]:
-    """Soft light of the first frame, which flat shading multiplies sRGB colours by."""
-    return np.clip(soft_light(light, 0, surface.normals[0]), 0, 1) ** (1 / 2.2)
-
-
 def _cameras(scene: Scene) -> list[tuple[Float[Array, "4 4"], float, float]]:
     """The projection of every frame, and its near and far plane."""
     found = []
@@ -218,23 +176,3 @@ def _cameras(scene: Scene) -> list[tuple[Float[Array, "4 4"], float, float]]:
         near = max(near, opengl.NEAR_M) if scene.camera.kind == "perspective" else near
         found.append((opengl.projection_matrix(Camera(scene.camera.kind, intrinsics[None], scene.camera.size), near, far), near, far))
     return found
-
-
-def _axes_along(z: Float[Array, "3"]) -> Float[Array, "3 3"]:
-    """Right-handed axes, as columns, with the third along z."""
-    y = np.cross(z, np.eye(3)[np.abs(z).argmin()])
-    y /= np.linalg.norm(y)
-    return np.stack([np.cross(y, z), y, z], 1)
-
-
-def _before_photo(scene: Scene, t: int, colour: UInt8[Array, "height width 4"], *, blended: bool) -> UInt8[Array, "height width 3"]:
-    """A drawn frame before its background: over it by its coverage, or wherever something was drawn. Only rows and columns that hold something are touched."""
-    photo, way = Image.fromarray(scene.background.photo), scene.background.photo_from_pixel[t].ravel().tolist()
-    rgb = np.array(photo.transform(scene.camera.size, Image.Transform.AFFINE, way, Image.Resampling.BILINEAR))
-    rows, columns = (np.flatnonzero(colour[..., 3].any(axis)) for axis in (1, 0))
-    if not len(rows):
-        return rgb
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    drawn, alpha, behind = colour[box][..., :3], colour[box][..., 3:], rgb[box]
-    rgb[box] = np.minimum(drawn + (behind * (255 - alpha.astype(np.uint16)) // 255), 255) if blended else np.where(alpha > 0, drawn, behind)
-    return rgb

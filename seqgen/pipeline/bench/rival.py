@@ -1,6 +1,9 @@
-"""The render stage and pyrender at its best over the same scenes, batch by batch in turn in one run; and whether both drew the same.
+"""The render stage and pyrender at its best over the same scenes, batch by batch in turn in one run; and whether all drew the same.
 
-It is told of the scenes by the watch of `bench.time_stages`, and draws them once more with the other renderer.
+    public     pyrender by its public interface, one renderer and scene kept: what a good user of it has (`render/pyrender_public.py`)
+    beneath    by its inner parts too: buffers rewritten in place, as many samples as asked for (`render/pyrender_fed.py`), which is stricter
+
+It is told of the scenes by the watch of `stages.time_stages`, and draws them once more with each.
 """
 
 import time
@@ -11,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from seqgen.errors import UserError
-from seqgen.pipeline.bench import WARM_UP_CLIPS, StageTimes
+from seqgen.pipeline.bench.stages import WARM_UP_CLIPS, StageTimes
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import Drawn
 from seqgen.pipeline.labels import renderer_extras
-from seqgen.render.renderer import Frames
+from seqgen.scene.scene import Scene
 
+PUBLIC, BENEATH = "public", "beneath"
 LEAST_IOU, MOST_DEPTH_MM = 0.999, 0.1  # masks and median depth: what two renderers of one scene may differ by
 
 
@@ -55,43 +59,56 @@ class Comparison:
 
 @dataclass
 class Rival:
-    """pyrender in the same run. `watch` goes into `time_stages`."""
+    """A way to feed pyrender: `draw` a scene; seconds by round; what it and we drew in the first round."""
 
-    config: GenerateConfig
-    clips: int
+    draw: Callable[[Scene], Any]
     seconds: list[float] = field(default_factory=list)
-    _drawn: int = 0
-    _seen: list[tuple[float, ...]] = field(default_factory=list)
+    seen: list[tuple[float, ...]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        check_comparable(self.config)
-        from seqgen.render.pyrender_fed import FedPyrender
-
-        self._fed = FedPyrender()
-
-    def watch(self, name: str, before: Sequence[Any], after: Sequence[Drawn]) -> None:
-        """Draws again what the render stage has drawn."""
-        if name != "render":
-            return
-        if not self.seconds:  # shaders are compiled
-            for clip in before[:WARM_UP_CLIPS]:
-                self._fed.render(clip.stage.scene)
-        if self._drawn % self.clips == 0:
-            self.seconds.append(0.0)
-        for clip, drawn in zip(before, after, strict=True):
+    def time(self, clips: Sequence[Any], drawn: Sequence[Any]) -> None:
+        """Draws again what the render stage has drawn of a batch."""
+        for clip, ours in zip(clips, drawn, strict=True):
             start = time.perf_counter()
-            theirs = self._fed.render(clip.stage.scene)
+            theirs = self.draw(clip.stage.scene)
             self.seconds[-1] += time.perf_counter() - start
             if len(self.seconds) == 1:
-                self._seen.append(_counts(drawn.frames, theirs))
-        self._drawn += len(before)
+                self.seen.append(_counts(ours.frames, theirs))
 
-    def comparison(self) -> Comparison:
-        """What was measured; RuntimeError where the two drew different things."""
-        both, either, same, depth_mm, p99_mm = np.array(self._seen).T
+    def agreement(self) -> Agreement:
+        """RuntimeError where it drew other things than we."""
+        both, either, same, depth_mm, p99_mm = np.array(self.seen).T
         agreement = Agreement(float(both.sum() / either.sum()), float(np.median(depth_mm)), float(np.median(p99_mm)), float(same.sum() / both.sum()))
         agreement.check()
-        return Comparison([seconds / self.clips / self.config.clip.frames * 1e3 for seconds in self.seconds], agreement)
+        return agreement
+
+
+class Rivals:
+    """pyrender in the same run, fed in both ways. `watch` goes into `time_stages`."""
+
+    def __init__(self, config: GenerateConfig, clips: int) -> None:
+        check_comparable(config)
+        from seqgen.render.pyrender_fed import FedPyrender
+        from seqgen.render.pyrender_public import PublicPyrender
+
+        self._frames, self._clips, self._drawn = clips * config.clip.frames, clips, 0
+        self._rivals = {PUBLIC: Rival(PublicPyrender().render), BENEATH: Rival(FedPyrender().render)}
+
+    def watch(self, name: str, before: Sequence[Any], after: Sequence[Drawn]) -> None:
+        """Draws again what the render stage has drawn, the one rival after the other."""
+        if name != "render":
+            return
+        for rival in self._rivals.values():
+            if not rival.seconds:  # shaders are compiled
+                for clip in before[:WARM_UP_CLIPS]:
+                    rival.draw(clip.stage.scene)
+            if self._drawn % self._clips == 0:
+                rival.seconds.append(0.0)
+            rival.time(before, after)
+        self._drawn += len(before)
+
+    def comparisons(self) -> dict[str, Comparison]:
+        """What was measured of PUBLIC and BENEATH; RuntimeError where one drew other things than we."""
+        return {name: Comparison([seconds / self._frames * 1e3 for seconds in rival.seconds], rival.agreement()) for name, rival in self._rivals.items()}
 
 
 def check_comparable(config: GenerateConfig) -> None:
@@ -99,7 +116,7 @@ def check_comparable(config: GenerateConfig) -> None:
     complaints: dict[str, Callable[[], bool]] = {
         "render.renderer = pyrender: there is nothing to compare; take warp": lambda: config.render.renderer != "warp",
         "device = cuda: pyrender draws on the CPU; take cpu": lambda: config.device != "cpu",
-        "render.samples = 3: pyrender draws one sample a pixel or 2 x 2": lambda: config.render.samples > 2,
+        "render.samples = 3: pyrender draws one sample a pixel or four": lambda: config.render.samples > 2,
         "render.shutter: pyrender draws a moment; take 0 0": lambda: config.render.shutter[1] > 0,
         "labels: pyrender is compared over colour, depth and parts; switch optical_flow, normals and the amodal mask off": lambda: bool(renderer_extras(config.labels)),
     }
@@ -108,7 +125,7 @@ def check_comparable(config: GenerateConfig) -> None:
             raise UserError(f"--against pyrender: {complaint}")
 
 
-def _counts(ours: Frames, theirs: Any) -> tuple[float, ...]:
+def _counts(ours: Any, theirs: Any) -> tuple[float, ...]:
     """Pixels that both hit, that either did, that have one label; median and 99th percentile of the difference in depth, mm."""
     hit, their_hit = ours.depth_m > 0, theirs.depth_m > 0
     both = hit & their_hit

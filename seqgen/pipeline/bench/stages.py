@@ -3,7 +3,7 @@
     flow ... labels    `generate.STAGES`, some clips at once as a worker takes them
     encode, write      to the members of a sample; to a shard on disk and its hashes, without the encoding
 
-A round is so many clips through all of it; a stage's time is its median over rounds. It does not know Ray, workers or start-up (`bench_run.py`).
+A round is so many clips through all of it; a stage's time is its median over rounds. It does not know Ray, workers or start-up (`run.py`).
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """Whole runs of the pipeline, looked at from outside: how long until the first shard, how fast after that, how much memory.
 
-A run is a fresh process that writes a data set to a temporary folder (`bench_job.py`). Its speed is what it makes between the time when every worker has
+A run is a fresh process that writes a data set to a temporary folder (`job.py`). Its speed is what it makes between the time when every worker has
 finished a shard and the last shard: start-up is not in it, and is told apart.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqgen.pipeline.bench_memory import MemoryWatch
+from seqgen.pipeline.bench.memory import MemoryWatch
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.run import num_workers
 
@@ -83,7 +83,7 @@ def median_first_shard_s(runs: Sequence[WholeRun]) -> float:
 def _job(environment: dict[str, str]) -> Iterator[subprocess.Popen]:
     """The process; a RuntimeError with what it said where it failed."""
     with tempfile.TemporaryFile("w+") as said:
-        command = [sys.executable, "-m", "seqgen.pipeline.bench_job"]
+        command = [sys.executable, "-m", "seqgen.pipeline.bench.job"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as job:
             try:
                 yield job

@@ -1,4 +1,4 @@
-"""One run of the pipeline in a process of its own, as `seqgen generate` does it, for `bench_run.py`, which stands outside with a clock.
+"""One run of the pipeline in a process of its own, as `seqgen generate` does it, for `run.py`, which stands outside with a clock.
 
     standard input     {"directory": ..., "config": ...}
     standard output    a line of JSON for each finished shard: {"at_s": time.monotonic(), which all processes share, "frames": made by then}

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from seqgen.pipeline.assets import gather_assets
-from seqgen.pipeline.bench import time_stages
-from seqgen.pipeline.bench_rival import Agreement, Rival
-from seqgen.pipeline.bench_run import median_first_shard_s, speed_config, start_config, whole_run
+from seqgen.pipeline.bench.rival import BENEATH, PUBLIC, Agreement, Comparison, Rivals
+from seqgen.pipeline.bench.run import median_first_shard_s, speed_config, start_config, whole_run
+from seqgen.pipeline.bench.stages import StageTimes, time_stages
 from seqgen.pipeline.cluster import check_address
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import open_sources
@@ -22,7 +22,7 @@ STARTS = 3  # whole runs that only start: how long that takes varies more than s
 
 @dataclass(frozen=True)
 class Against:
-    """pyrender's milliseconds a frame, how many times faster the render stage and the whole pipeline are, and what both drew."""
+    """pyrender's milliseconds a frame in one way of feeding it, how many times faster the render stage and the whole pipeline are, and what both drew."""
 
     rival_ms: float
     ratio_render: float
@@ -34,6 +34,7 @@ class Against:
 class Report:
     """`stages_ms`: of a frame, one after another in one process. `frames_per_s`: of the whole pipeline with so many workers, start-up excluded.
     `start_warm_s`, `start_cold_s`: to the first shard, of `start_clips` clips, with a full and an empty cache. `peak_pss_mb`: of all processes together.
+    `against`: pyrender by its public interface; `against_beneath`: by its inner parts too, which is stricter.
     """
 
     stages_ms: dict[str, float]
@@ -48,25 +49,27 @@ class Report:
     clips: int
     rounds: int
     against: Against | None = None
+    against_beneath: Against | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values; with pyrender, `ratio_render` and `ratio_whole` stand beside the others."""
+        """Plain values; with pyrender, `ratio_render`, `ratio_whole`, `ratio_render_beneath` and `ratio_whole_beneath` stand beside the others."""
         values = asdict(self)
-        if self.against:
-            values |= {"ratio_render": self.against.ratio_render, "ratio_whole": self.against.ratio_whole}
+        for end, told in (("", self.against), ("_beneath", self.against_beneath)):
+            if told:
+                values |= {f"ratio_render{end}": told.ratio_render, f"ratio_whole{end}": told.ratio_whole}
         return values
 
 
 def measure(config: GenerateConfig, *, clips: int, rounds: int, against: str | None, cold: bool, say: Callable[[str], None]) -> Report:
     """All measurements of a config, in this process and in others. UserErrors before any work begins."""
     load_renderer(config.render.renderer, config.device)
-    rival = Rival(config, clips) if against else None
+    rivals = Rivals(config, clips) if against else None
     check_address()
     with one_thread():
         sources = open_sources(gather_assets(config, say), config)
-        say(f"stages: {rounds} rounds of {clips} clips" + (", each drawn by pyrender too" if rival else ""))
-        times = time_stages(sources, config, clips=clips, rounds=rounds, **({"watch": rival.watch} if rival else {}))
-        comparison = rival.comparison() if rival else None
+        say(f"stages: {rounds} rounds of {clips} clips" + (", each drawn by pyrender too, in two ways" if rivals else ""))
+        times = time_stages(sources, config, clips=clips, rounds=rounds, **({"watch": rivals.watch} if rivals else {}))
+        compared = {name: _against(comparison, times) for name, comparison in rivals.comparisons().items()} if rivals else {}
     workers = num_workers(config)
     say(f"whole pipeline: {rounds} shards of {clips} clips for each of {workers} workers")
     steady = whole_run(speed_config(config, clips=clips, shards=rounds))
@@ -86,5 +89,10 @@ def measure(config: GenerateConfig, *, clips: int, rounds: int, against: str | N
         pss_parts_mb=heaviest.parts_mb,
         clips=clips,
         rounds=rounds,
-        against=comparison and Against(float(np.median(comparison.rival_ms)), comparison.ratio_render(times), comparison.ratio_whole(times), comparison.agreement),
+        against=compared.get(PUBLIC),
+        against_beneath=compared.get(BENEATH),
     )
+
+
+def _against(comparison: Comparison, times: StageTimes) -> Against:
+    return Against(float(np.median(comparison.rival_ms)), comparison.ratio_render(times), comparison.ratio_whole(times), comparison.agreement)

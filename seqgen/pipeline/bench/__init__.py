@@ -1,0 +1,1 @@
+"""What `seqgen bench generate` measures: stages, whole runs, memory, and pyrender over the same scenes."""
