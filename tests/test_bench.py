@@ -142,7 +142,7 @@ def test_renderers_that_draw_different_things_are_not_compared(agreement):
         agreement.check()
 
 
-WAYS = ["pyrender_public.PublicPyrender", "pyrender_fed.FedPyrender"]
+WAYS = ["pyrender_public.open_public", "pyrender_fed.open_fed"]
 
 
 def rival_or_skip(way):

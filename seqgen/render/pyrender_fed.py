@@ -23,8 +23,14 @@ Array = np.ndarray
 POSITION, NORMAL = slice(0, 3), slice(3, 6)  # of the numbers of a vertex, before texture coordinates and colour
 
 
+@functools.cache  # one for the process: a renderer that is collected deletes what has its buffers' numbers in whichever context is current
+def open_fed() -> "FedPyrender":
+    """pyrender by its inner parts. A UserError where there is no OpenGL."""
+    return FedPyrender()
+
+
 class FedPyrender:
-    """pyrender on the one OpenGL context of this process. A UserError where there is none."""
+    """pyrender on the one OpenGL context of this process; made by `open_fed`."""
 
     def __init__(self) -> None:
         self._canvas = opengl.open_canvas()

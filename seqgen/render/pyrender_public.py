@@ -33,14 +33,20 @@ class _Part:
     material: Any = None
 
 
+@functools.cache  # one for the process: closing a context would close all others of its EGL display
+def open_public() -> "PublicPyrender":
+    """pyrender as its users have it. A UserError where there is none."""
+    return PublicPyrender()
+
+
 class PublicPyrender:
-    """pyrender's OffscreenRenderer, one for the process. A UserError where there is none."""
+    """pyrender's OffscreenRenderer; made by `open_public`."""
 
     def __init__(self) -> None:
         opengl.open_canvas()
         import pyrender
 
-        self._pyrender, self._target = pyrender, _open_target()
+        self._pyrender, self._target = pyrender, pyrender.OffscreenRenderer(1, 1)
         self._scene = _scene_class()(bg_color=np.zeros(4))  # alpha 0: what is drawn has 1
         self._look, self._labels = (self._scene.add(pyrender.Mesh([])) for _ in range(2))
         self._key = pyrender.DirectionalLight(intensity=np.pi)
@@ -141,13 +147,6 @@ class PublicPyrender:
         pyrender = self._pyrender
         self._labels.mesh = pyrender.Mesh([pyrender.Primitive(positions=np.zeros((3, 3)), color_0=np.ones((3, 4)), indices=np.zeros((1, 3)))])
         self._target.render(self._scene, pyrender.RenderFlags.FLAT)
-
-
-@functools.cache  # closing a context would close all others of its EGL display
-def _open_target() -> Any:
-    import pyrender
-
-    return pyrender.OffscreenRenderer(1, 1)
 
 
 def _scene_class() -> Any:

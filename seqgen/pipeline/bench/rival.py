@@ -87,11 +87,11 @@ class Rivals:
 
     def __init__(self, config: GenerateConfig, clips: int) -> None:
         check_comparable(config)
-        from seqgen.render.pyrender_fed import FedPyrender
-        from seqgen.render.pyrender_public import PublicPyrender
+        from seqgen.render.pyrender_fed import open_fed
+        from seqgen.render.pyrender_public import open_public
 
         self._frames, self._clips, self._drawn = clips * config.clip.frames, clips, 0
-        self._rivals = {PUBLIC: Rival(PublicPyrender().render), BENEATH: Rival(FedPyrender().render)}
+        self._rivals = {PUBLIC: Rival(open_public().render), BENEATH: Rival(open_fed().render)}
 
     def watch(self, name: str, before: Sequence[Any], after: Sequence[Drawn]) -> None:
         """Draws again what the render stage has drawn, the one rival after the other."""
@@ -132,4 +132,5 @@ def _counts(ours: Any, theirs: Any) -> tuple[float, ...]:
     if not both.any():
         return (0.0, float((hit | their_hit).sum()), 0.0, 0.0, 0.0)
     apart_mm = np.abs(ours.depth_m[both] - theirs.depth_m[both]) * 1e3
-    return (both.sum(), (hit | their_hit).sum(), (ours.parts[both] == theirs.parts[both]).sum(), float(np.median(apart_mm)), float(np.quantile(apart_mm, 0.99)))
+    counts = both.sum(), (hit | their_hit).sum(), (ours.parts[both] == theirs.parts[both]).sum()
+    return (*map(float, counts), float(np.median(apart_mm)), float(np.quantile(apart_mm, 0.99)))
