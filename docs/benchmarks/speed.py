@@ -198,7 +198,8 @@ NOTES = (
     "bumps and all lights but one. By its public interface (`seqgen/render/pyrender_public.py`): one renderer and scene kept, meshes of ready primitives, a",
     "rendering for colour and one for labels and depth at pixel centres. It always draws four samples a pixel, so that is its figure for one sample too. By its",
     "inner parts too (`seqgen/render/pyrender_fed.py`), which is stricter: vertices overwritten in their buffers, a smaller shadow map, as many samples as asked",
-    "for, no checks of errors; with one sample labels travel with the colour, in a single rendering.",
+    "for, no checks of errors; with one sample labels travel with the colour, in a single rendering. We have one thread; where OpenGL is Mesa's llvmpipe it takes a",
+    "thread for each core unless LP_NUM_THREADS says otherwise.",
 )
 
 
