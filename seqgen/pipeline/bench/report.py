@@ -18,6 +18,7 @@ from seqgen.pipeline.run import num_workers
 from seqgen.render import load_renderer
 
 STARTS = 3  # whole runs that only start: how long that takes varies more than speed
+LEAST_SHARDS = 2  # of a worker: the first is start-up
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def measure(config: GenerateConfig, *, clips: int, rounds: int, against: str | N
         times = time_stages(sources, config, clips=clips, rounds=rounds, **({"watch": rivals.watch} if rivals else {}))
         compared = {name: _against(comparison, times) for name, comparison in rivals.comparisons().items()} if rivals else {}
     workers = num_workers(config)
-    say(f"whole pipeline: {rounds} shards of {clips} clips for each of {workers} workers")
-    steady = whole_run(speed_config(config, clips=clips, shards=rounds))
+    shards = max(rounds, LEAST_SHARDS)
+    say(f"whole pipeline: {shards} shards of {clips} clips for each of {workers} workers")
+    steady = whole_run(speed_config(config, clips=clips, shards=shards))
     starting = start_config(config)
     say(f"starts: {STARTS} warm" + (", one cold" if cold else ""))
     starts = [whole_run(starting) for _ in range(STARTS)]
