@@ -1,6 +1,8 @@
 """Whole runs: the same bytes from no, one and two Ray workers; interrupted and continued; refused where they must not write."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,6 @@ from runs import content, small_config
 
 from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
-from seqgen.pipeline.cluster import Cluster
 from seqgen.pipeline.plan import plan_shards
 from seqgen.pipeline.run import Outcome, Progress, generate_dataset
 from seqgen.scene.surroundings import photos as photos_module
@@ -41,12 +42,16 @@ def test_ray_workers_write_the_same_bytes(reference: Path, tmp_path: Path, worke
 
 
 def test_our_own_ray_listens_on_loopback_only() -> None:
-    import ray
-
-    with Cluster(1, 0):
-        assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
-        assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
-    assert not ray.is_initialized()
+    """In a process of its own: Ray reads the switch when it is first imported, here perhaps by an earlier test."""
+    script = (
+        "from seqgen.pipeline.cluster import Cluster\n"
+        "with Cluster(1, 0):\n"
+        "    import ray\n"
+        "    print([node['NodeManagerAddress'] for node in ray.nodes()], ray.get_runtime_context().gcs_address.rpartition(':')[0])\n"
+        "print(ray.is_initialized())\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["['127.0.0.1'] 127.0.0.1", "False"]
 
 
 def test_another_seed_writes_other_bytes(reference: Path, tmp_path: Path) -> None:
