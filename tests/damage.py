@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from seqgen.dataset.index import INDEX_NAME, describe_index, read_index
+from seqgen.dataset.index import INDEX_NAME, read_index
+from seqgen.dataset.index_writer import describe_index
 from seqgen.dataset.manifest import FORMAT, MANIFEST_NAME, SCHEMA_VERSION, read_manifest, with_checksum
 from seqgen.dataset.shards import sample_bytes
 from seqgen.files import file_digest

@@ -11,7 +11,8 @@ from jaxtyping import Float, Float32
 
 from seqgen.camera import Camera, fit_weak_perspective, intrinsics_from_fov
 from seqgen.dataset.claim import Origin, claim_folder
-from seqgen.dataset.index import IndexRow, index_row, write_index
+from seqgen.dataset.index import IndexRow, index_row
+from seqgen.dataset.index_writer import write_index
 from seqgen.dataset.manifest import Asset, build_manifest, write_manifest
 from seqgen.dataset.meta import build_meta, sequence_key
 from seqgen.dataset.progress import clear_progress

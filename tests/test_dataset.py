@@ -24,7 +24,8 @@ from seqgen.dataset import HandSequence, Labels, meta, open_dataset
 from seqgen.dataset.claim import claim_folder, sweep
 from seqgen.dataset.conventions import conventions, part_names
 from seqgen.dataset.encoding import FRAME_MEMBERS, decode_sequence, encode_sequence, frame_members, member_names
-from seqgen.dataset.index import INDEX_NAME, index_row, read_index, write_index
+from seqgen.dataset.index import INDEX_NAME, index_row, read_index
+from seqgen.dataset.index_writer import write_index
 from seqgen.dataset.manifest import MANIFEST_NAME, Asset, Manifest, read_manifest, write_manifest
 from seqgen.dataset.meta import check_meta
 from seqgen.dataset.npz import encode_npy, encode_npz

@@ -50,7 +50,7 @@ PLACES = {
     "encoding a picture": ("seqgen.dataset.encoding.encode_png", GENERATE),
     "writing a shard": ("seqgen.dataset.shards._tar_header", GENERATE),
     "noting a shard": ("seqgen.pipeline.plan.record_shard", GENERATE),
-    "writing the index": ("seqgen.dataset.index._schema", GENERATE),
+    "writing the index": ("seqgen.dataset.index_writer._check_rising", GENERATE),
     "building the manifest": ("seqgen.dataset.manifest._shares", GENERATE),
     "writing the manifest": ("seqgen.pipeline.finish.write_manifest", GENERATE),
     "opening a data set": ("seqgen.dataset.Dataset.__init__", PREVIEW),

@@ -76,3 +76,19 @@ def assert_same(drawn: Frames, expected: Frames) -> None:
         assert (one is None) == (other is None)
         if one is not None:
             assert one.dtype == other.dtype and one.tobytes() == other.tobytes(), field.name
+
+
+@pytest.mark.parametrize("fine", [False, True])
+@pytest.mark.parametrize("shift_m", [(0.0, -3.0), (0.0, 3.0), (-3.0, 0.0), (3.0, 0.0), (-300.0, -300.0)])
+@pytest.mark.parametrize("beside", [[1], [0, 1, 2]])
+def test_frames_with_nothing_on_the_picture(beside, shift_m, fine):
+    """What lies beyond a side of the picture in some frames is not seen there, and leaves the other frames alone."""
+    scene, renderer = blob_scene(0, frames=3), WarpRenderer()
+    renderer._space.fine = fine
+    moved = scene.surface.vertices_m.copy()
+    moved[beside, :, :2] += np.float32(shift_m)
+    expected, drawn = renderer.render(scene), renderer.render(replace(scene, surface=replace(scene.surface, vertices_m=moved)))
+    others = [frame for frame in range(3) if frame not in beside]
+    assert not drawn.parts[beside].any() and not drawn.depth_m[beside].any() and expected.parts[beside].any()
+    for name in ("radiance", "depth_m", "parts"):
+        assert np.array_equal(getattr(drawn, name)[others], getattr(expected, name)[others])

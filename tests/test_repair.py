@@ -12,7 +12,8 @@ from injuries import INJURIES
 from runs import content, small_config
 
 from seqgen.dataset.encoding import decode_sequence, encode_sequence
-from seqgen.dataset.index import index_row, read_index, read_origin, write_index
+from seqgen.dataset.index import index_row, read_index, read_origin
+from seqgen.dataset.index_writer import write_index
 from seqgen.dataset.manifest import MANIFEST_NAME, with_checksum
 from seqgen.dataset.shards import read_members, sample_bytes, shard_spans
 from seqgen.dataset.verify import Fault, verify_dataset

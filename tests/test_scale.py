@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from runs import small_config
 from sequences import ORIGIN, make_meta, write_data_set, write_rows
 
-from seqgen.dataset import index, progress
+from seqgen.dataset import index_writer, progress
 from seqgen.dataset.claim import claim_folder
-from seqgen.dataset.index import INDEX_NAME, IndexRow, columns_of, index_row, read_index, read_rows, rows_of, write_index, write_index_of
+from seqgen.dataset.index import INDEX_NAME, IndexRow, columns_of, index_row, read_index, read_rows, rows_of
+from seqgen.dataset.index_writer import write_index, write_index_of
 from seqgen.dataset.licences import Asset
 from seqgen.dataset.manifest import FORMAT, MANIFEST_NAME, SCHEMA_VERSION, SHARD_FOLDER, build_manifest, is_as_written, read_manifest, with_checksum, write_manifest
 from seqgen.dataset.progress import FinishedShard, finished_shards, read_records, record_shard
@@ -51,8 +52,8 @@ def test_streams_are_merged_into_the_rows_by_id(tmp_path_factory: pytest.TempPat
     rows = [row(number) for number in range(len(dealt))]
     streams = [[one for one, stream in zip(rows, dealt, strict=True) if stream == number] for number in range(3)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "ROW_GROUP", group)
-        patch.setattr(index, "PACKED_AT_ONCE", 3)
+        patch.setattr(index_writer, "ROW_GROUP", group)
+        patch.setattr(index_writer, "PACKED_AT_ONCE", 3)
         write_index_of(path, [cut_up(stream, cut) for stream in streams], {"a": 1})
     assert read_index(path) == rows
     schema = pq.read_schema(path / INDEX_NAME)
@@ -63,7 +64,7 @@ def test_streams_are_merged_into_the_rows_by_id(tmp_path_factory: pytest.TempPat
 
 @pytest.mark.parametrize("apart", [0, 1, 5])
 def test_an_id_that_two_streams_have_is_refused(tmp_path: Path, apart: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "ROW_GROUP", 2)
+    monkeypatch.setattr(index_writer, "ROW_GROUP", 2)
     one, other = [columns_of([row(number)]) for number in range(6)], [columns_of([row(number)]) for number in (apart, 9)]
     with pytest.raises(ValueError, match="same id"):
         write_index_of(tmp_path, [one, other], {})
@@ -71,7 +72,7 @@ def test_an_id_that_two_streams_have_is_refused(tmp_path: Path, apart: int, monk
 
 
 def test_rows_are_columns_until_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "ROW_GROUP", 4)
+    monkeypatch.setattr(index_writer, "ROW_GROUP", 4)
     due = [replace(row(number), split="val" if number % 3 == 0 else "train", shard=shard_name("train", number // 5)) for number in range(11)]
     write_index(tmp_path, due, {})
     rows = read_rows(tmp_path)
@@ -103,7 +104,7 @@ def test_a_manifest_that_streams_is_the_one_written_at_once(tmp_path: Path, shar
     table = ShardTable(shards)
     for place, record in enumerate(records):
         table.put(place, record)
-    about = {"assets": [Asset("poses", "“built” \\ in\n", "CC0-1.0", "made up")], "left_out": {}, "index": index.describe_index(tmp_path), "run": {"machine": "ours"}}
+    about = {"assets": [Asset("poses", "“built” \\ in\n", "CC0-1.0", "made up")], "left_out": {}, "index": index_writer.describe_index(tmp_path), "run": {"machine": "ours"}}
     manifest = build_manifest({"a": [1.5, None]}, "of it", seed=1, frames=3, shards=table if packed else records, rows=rows, **about)
     write_manifest(tmp_path, manifest)
     due = with_checksum({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(replace(manifest, shards=tuple(records)))})

@@ -14,7 +14,7 @@ from seqgen.dataset.sequence import HandSequence
 from seqgen.pipeline import generate
 from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import BATCH, BATCH_PIXELS, STAGES, Sources, generate_sequence, generate_sequences, open_sources, pictures_at_once
+from seqgen.pipeline.generate import BATCH_PIXELS, STAGES, Sources, generate_sequence, generate_sequences, motions_at_once, open_sources, pictures_at_once
 from seqgen.pipeline.motion import draw_motions, fit_motions
 from seqgen.pipeline.process import one_thread
 from seqgen.turns import Turns
@@ -52,7 +52,7 @@ def test_alone_as_in_any_batch_at_any_place(sources: Sources, config: GenerateCo
     with one_thread():
         alone = [members(generate_sequence(index, sources, config)) for index in range(8)]
         for size, pictures in ((5, 2), (8, 8)):
-            monkeypatch.setattr(generate, "BATCH", size)
+            monkeypatch.setattr(generate, "BATCH_FRAMES", size * 4)
             monkeypatch.setattr(generate, "BATCH_PIXELS", pictures * 4 * 96 * 80)
             order = rng.permutation(8).tolist()
             for index, sequence in zip(order, generate_sequences(order, sources, config), strict=True):
@@ -87,14 +87,15 @@ def test_batches_are_made_when_they_are_asked_for(sources: Sources, config: Gene
     moved, pictured = [], []
     monkeypatch.setattr(generate, "MOTION_STAGES", ("motion",))
     monkeypatch.setattr(generate, "PICTURE_STAGES", ("pictures",))
+    monkeypatch.setattr(generate, "BATCH_FRAMES", 8 * 4)
     monkeypatch.setattr(generate, "BATCH_PIXELS", 3 * 4 * 96 * 80)
     stages = {"motion": lambda indices, *rest: moved.append(indices) or indices, "pictures": lambda clips, *rest: pictured.append(clips) or list(map(str, clips))}
     monkeypatch.setattr(generate, "STAGES", stages)
     made = generate_sequences(count(), sources, config)  # of all numbers that there are
     assert moved == pictured == []
-    assert next(made) == "0" and moved == [list(range(BATCH))] and pictured == [[0, 1, 2]]
-    assert list(islice(made, BATCH)) == [str(index) for index in range(1, BATCH + 1)]
-    assert moved == [list(range(BATCH)), list(range(BATCH, 2 * BATCH))] and list(chain(*pictured)) == list(range(BATCH + 3))
+    assert next(made) == "0" and moved == [list(range(8))] and pictured == [[0, 1, 2]]
+    assert list(islice(made, 8)) == [str(index) for index in range(1, 9)]
+    assert moved == [list(range(8)), list(range(8, 16))] and list(chain(*pictured)) == list(range(11))
     assert list(generate_sequences([], sources, config)) == []
 
 
@@ -117,3 +118,8 @@ def test_a_turn_is_held_while_a_batch_is_made_and_not_while_it_is_used(sources: 
 @pytest.mark.parametrize(("frames", "size", "expected"), [(10, (224, 224), 9), (10, (1000, 250), BATCH_PIXELS // 2_500_000), (10, (4096, 4096), 1)])
 def test_large_pictures_are_made_few_at_once(frames: int, size: tuple[int, int], expected: int) -> None:
     assert pictures_at_once(small_config(clip={"frames": frames, "size": size})) == expected
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(1, 320), (10, 32), (300, 1), (10_000, 1)])
+def test_long_motions_are_made_few_at_once(frames: int, expected: int) -> None:
+    assert motions_at_once(small_config(clip={"frames": frames})) == expected

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqgen.config import config_digest
-from seqgen.dataset.index import INDEX_NAME, IndexRow, describe_index, read_rows
+from seqgen.dataset.index import INDEX_NAME, IndexRow, read_rows
+from seqgen.dataset.index_writer import describe_index
 from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_FOLDER, SHARD_NAME, is_as_written, missing_files, read_manifest
 from seqgen.dataset.progress import PROGRESS_FOLDER, adopt_records, clear_progress, forget_shards, has_record, note_run, record_shard
 from seqgen.errors import UserError

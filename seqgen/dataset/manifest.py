@@ -27,7 +27,8 @@ from typing import Any, TypeVar
 
 from seqgen.config import config_digest
 from seqgen.dataset.conventions import conventions
-from seqgen.dataset.index import INDEX_NAME, IndexRecord, IndexRow
+from seqgen.dataset.index import INDEX_NAME, IndexRow
+from seqgen.dataset.index_writer import IndexRecord
 from seqgen.dataset.licences import Asset, verdict_of
 from seqgen.dataset.shards import ShardRecord
 from seqgen.dataset.tally import ShardTable, Tally, tally_of

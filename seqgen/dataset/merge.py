@@ -22,7 +22,8 @@ from seqgen.dataset import Dataset, open_dataset
 from seqgen.dataset.claim import no_place, sweep_partial
 from seqgen.dataset.encoding import sequence_schema
 from seqgen.dataset.hold import held_alone
-from seqgen.dataset.index import INDEX_NAME, NO_GROUP, IndexRow, describe_index, read_origin, write_index
+from seqgen.dataset.index import INDEX_NAME, NO_GROUP, IndexRow, read_origin
+from seqgen.dataset.index_writer import describe_index, write_index
 from seqgen.dataset.manifest import MANIFEST_NAME, Manifest, Part, build_manifest, is_as_written, missing_files, read_manifest, write_manifest
 from seqgen.dataset.provenance import describe_machine
 from seqgen.errors import UserError

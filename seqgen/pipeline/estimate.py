@@ -24,7 +24,7 @@ from seqgen.dataset.progress import finished_shards
 from seqgen.dataset.shards import sample_bytes, shard_bytes
 from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import BATCH, Sources, generate_sequences, open_sources, pictures_at_once
+from seqgen.pipeline.generate import Sources, generate_sequences, motions_at_once, open_sources, pictures_at_once
 from seqgen.pipeline.plan import Portion, ShardPlans, plan_shards
 from seqgen.pipeline.process import one_thread
 from seqgen.pipeline.run import check_means, num_workers
@@ -80,7 +80,8 @@ def estimate_run(
 def measure(config: GenerateConfig, sources: Sources, *, seconds: float = MEASURED_S, clock: Callable[[], float] = time.perf_counter) -> Measurement:
     """Clips from all over the data set, for so many seconds or until there are no more. The first is made once before, for what only a first one costs."""
     with one_thread():
-        indices, at_once = spread(config.sequences), min(BATCH, 4 * pictures_at_once(config))  # large pictures take seconds: fewer of them between two looks at the clock
+        indices = spread(config.sequences)
+        at_once = min(motions_at_once(config), 4 * pictures_at_once(config))  # large pictures take seconds: fewer of them between two looks at the clock
         list(generate_sequences([0], sources, config))
         taken, generated, encoded, sizes = clock(), 0.0, 0.0, list[int]()
         while generated + encoded < seconds and (chosen := list(islice(indices, at_once))):

@@ -6,7 +6,8 @@ from typing import Any
 
 from seqgen.config import config_digest
 from seqgen.dataset.claim import Origin
-from seqgen.dataset.index import Columns, write_index_of
+from seqgen.dataset.index import Columns
+from seqgen.dataset.index_writer import write_index_of
 from seqgen.dataset.manifest import build_manifest, write_manifest
 from seqgen.dataset.progress import clear_progress, read_records
 from seqgen.dataset.provenance import describe_machine, platform_of

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from seqgen.render.sensor import Developer
 
 Array = np.ndarray
-BATCH = 32  # clips whose hands move at once: the more, the fewer steps in Python fall to each
+BATCH_FRAMES = 320  # of clips whose hands move at once: the more, the fewer steps in Python fall to each; at least one clip
 BATCH_PIXELS = 5_000_000  # of clips whose pictures are made at once, which are all in memory: eight of ten frames of 224 x 224; at least one clip
 
 
@@ -98,10 +98,15 @@ def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> H
 def generate_sequences(indices: Iterable[int], sources: Sources, config: GenerateConfig) -> Iterator[HandSequence]:
     """The sequences of these indices, in their order, each with the bits of `generate_sequence`. Some are made at once, when the first of them is asked for."""
     waiting = iter(indices)
-    while asked := list(islice(waiting, BATCH)):
+    while asked := list(islice(waiting, motions_at_once(config))):
         posed = iter(_through(MOTION_STAGES, asked, sources, config))
         while batch := list(islice(posed, pictures_at_once(config))):
             yield from _through(PICTURE_STAGES, batch, sources, config)
+
+
+def motions_at_once(config: GenerateConfig) -> int:
+    """How many clips' hands move at once."""
+    return max(1, BATCH_FRAMES // config.clip.frames)
 
 
 def pictures_at_once(config: GenerateConfig) -> int:

@@ -22,7 +22,7 @@ from seqgen.dataset.sequence import HandSequence
 from seqgen.errors import UserError
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import BATCH, Sources, generate_sequences, open_sources, pictures_at_once
+from seqgen.pipeline.generate import Sources, generate_sequences, motions_at_once, open_sources, pictures_at_once
 from seqgen.pipeline.process import one_thread
 from seqgen.readers import reader_options
 from seqgen.render import load_renderer
@@ -75,7 +75,7 @@ class Maker:
 
 def made_at_once(config: GenerateConfig) -> int:
     """How many sequences there are before the first of them is given."""
-    return min(BATCH, pictures_at_once(config))
+    return min(motions_at_once(config), pictures_at_once(config))
 
 
 @contextmanager

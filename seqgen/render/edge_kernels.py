@@ -21,6 +21,8 @@ _FLAT_M = wp.constant(FLAT_M)
     key_type* sample_keys = (key_type*)samples.data + (size_t)slot * height * width * count;
     const int* box = boxes.data + 4 * frame;
     const int low_x = wp::max(box[0], 0), high_x = wp::min(-box[2], width - 1), low_y = wp::max(box[1], 0), high_y = wp::min(-box[3], height - 1);
+    if (low_x > high_x || low_y > high_y)
+        return;  // all of it lies beside the picture
 #if defined(__CUDA_ARCH__)
     const int piece = 1;
 #else

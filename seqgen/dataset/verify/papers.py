@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqgen.config import build
-from seqgen.dataset.index import INDEX_NAME, IndexRow, describe_index, read_index, read_origin
+from seqgen.dataset.index import INDEX_NAME, IndexRow, read_index, read_origin
+from seqgen.dataset.index_writer import describe_index
 from seqgen.dataset.manifest import MANIFEST_NAME, SHARD_NAME, Manifest, build_manifest, is_as_written, read_manifest
 from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.verify.shard import Fault, value_at

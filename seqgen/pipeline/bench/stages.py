@@ -20,7 +20,7 @@ from seqgen.dataset.encoding import encode_sequence
 from seqgen.dataset.sequence import HandSequence
 from seqgen.dataset.shards import write_shard
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.generate import BATCH, MOTION_STAGES, PICTURE_STAGES, STAGES, Sources, pictures_at_once
+from seqgen.pipeline.generate import MOTION_STAGES, PICTURE_STAGES, STAGES, Sources, motions_at_once, pictures_at_once
 
 ENCODE, WRITE = "encode", "write"
 STAGE_NAMES = (*STAGES, ENCODE, WRITE)
@@ -82,7 +82,7 @@ def _round(clips: int, sources: Sources, config: GenerateConfig, folder: Path, w
             watch(name, before, made)
         return made
 
-    while asked := list(islice(indices, BATCH)):
+    while asked := list(islice(indices, motions_at_once(config))):
         posed = iter(through(MOTION_STAGES, asked))
         while batch := list(islice(posed, pictures_at_once(config))):
             for number, sequences in enumerate(_by_split(through(PICTURE_STAGES, batch))):
