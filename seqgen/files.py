@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -148,6 +149,14 @@ def file_digest(path: Place) -> str:
     """sha256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_digest(*names: str) -> str:
+    """sha256 of files and folders of this package, hexadecimal: what is kept in the cache under it was made by the same code."""
+    package = Path(__file__).parent
+    files = [file for name in names for file in sorted([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))]
+    return hashlib.sha256("".join(file_digest(file) for file in files).encode()).hexdigest()
 
 
 def arrays_digest(*arrays: np.ndarray) -> str:

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from seqgen.files import file_digest
 from seqgen.poses.bank import Annotations, PoseBank, PosesConfig, build_bank, split_rows
 from seqgen.poses.formats import read_annotations
 from seqgen.poses.stored import folder_of, kept_bank, source_of_files
@@ -38,9 +37,9 @@ def load_bank_of(config: PosesConfig, split: SplitConfig, say: Callable[[str], N
 
 
 def _source_of(config: PosesConfig) -> dict[str, Any]:
-    """What its bank depends on: the code that makes the built-in poses, or the content of files."""
+    """What its bank depends on beside code: nothing but its size where it is built in, else the content of files."""
     if config.bank == "built-in":
-        return {"built-in": [file_digest(Path(__file__).parent / name) for name in ("synthesis.py", "hand_shapes.py")], "rows": config.rows}
+        return {"built-in": BUILT_IN_SEED, "rows": config.rows}
     return source_of_files(Path(config.bank), config.format, config.side)
 
 

@@ -8,6 +8,7 @@ A folder's name holds a hash of what the bank comes from; so nothing here asks w
 
 import json
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import numpy as np
 
 from seqgen.config import config_digest
 from seqgen.errors import UserError
-from seqgen.files import cache_folder, cached_arrays, file_digest, kept_arrays
+from seqgen.files import cache_folder, cached_arrays, code_digest, file_digest, kept_arrays
 from seqgen.poses.bank import PoseBank
 from seqgen.poses.formats import annotation_files
 from seqgen.skeleton import HandFrame
 
 Array = np.ndarray
-VERSION = 1  # one more when the same source gives another bank
+MADE_BY = ("poses", "geometry.py", "skeleton.py", "splits.py")  # code that a bank and its parts depend on
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "faiss-cpu")  # that do
 FRAME = ("wrist", "axes", "palm")
 NAMES = ("joints_m", "source_row", "subject", *FRAME, "told")
 
@@ -40,8 +42,9 @@ def open_bank(folder: Path) -> PoseBank:
 
 
 def folder_of(source: Mapping[str, Any]) -> Path:
-    """Where the bank of such a source is kept."""
-    return cache_folder() / f"bank-v{VERSION}-{config_digest(dict(source))[:32]}"
+    """Where the bank of such a source is kept, as this code and these libraries make it."""
+    made_by = {"code": code_digest(*MADE_BY), "libraries": {name: version(name) for name in LIBRARIES}}
+    return cache_folder() / f"bank-{config_digest({'source': dict(source), 'made by': made_by})[:32]}"
 
 
 def source_of_files(path: Path, format_name: str, side: str) -> dict[str, Any]:

@@ -6,35 +6,25 @@ It knows a map as a record of arrays and numbers, and where it is kept; what is 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy
 
-import seqgen
-from seqgen.files import arrays_digest, cache_folder, cached_arrays, file_digest
+from seqgen.files import arrays_digest, cache_folder, cached_arrays, code_digest
 from seqgen.hand.model import HandModel
 from seqgen.scene.skin.skin_map import SkinMap, skin_map
 
 Array = np.ndarray
-MADE_BY = ("scene", "hand", "geometry.py", "skeleton.py")  # code that a map may depend on
+MADE_BY = ("scene", "hand", "camera.py", "componentwise.py", "geometry.py", "skeleton.py")  # code that a map may depend on
 
 
 def kept_skin_map(model: HandModel, size: int) -> SkinMap:
     """`skin_map(model, size)`, from the cache where it was made before by the same code for the same hand."""
     arrays = [value for value in (getattr(model, field.name) for field in fields(model)) if isinstance(value, Array)]
-    made_from = f"{arrays_digest(*arrays)} {_code_digest()} numpy {np.__version__} scipy {scipy.__version__}"
+    made_from = f"{arrays_digest(*arrays)} {code_digest(*MADE_BY)} numpy {np.__version__} scipy {scipy.__version__}"
     folder = cache_folder() / f"skin-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}-{size}"
     return _record(SkinMap, cached_arrays(folder, tuple(_names(SkinMap)), lambda: _arrays(skin_map(model, size))))
-
-
-@cache
-def _code_digest() -> str:
-    package = Path(seqgen.__file__).parent
-    files = [file for name in MADE_BY for file in sorted([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))]
-    return hashlib.sha256("".join(file_digest(file) for file in files).encode()).hexdigest()
 
 
 def _names(kind: type, prefix: str = "") -> Iterator[str]:
