@@ -2,7 +2,7 @@
 
     python docs/benchmarks/encoding.py [--clips 12]
 
-One thread. Libraries that are not installed are left out: pip install simplejpeg imagecodecs opencv-python-headless zlib-ng deflate
+One thread. Libraries that are not installed are left out: pip install simplejpeg imagecodecs opencv-python-headless isal deflate
 """
 
 import argparse
@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
-from isal import isal_zlib
 from PIL import Image
+from zlib_ng import zlib_ng
 
 from seqgen.config import find_config, read_config
 from seqgen.dataset.encoding import encode_sequence
@@ -126,24 +126,26 @@ def png_encoders() -> dict[str, Encoder]:
     for deflated, deflate in deflaters().items():
         encoders[f"up, {deflated}"] = lambda picture, deflate=deflate: png(picture, "up", deflate)
     for name in FILTERS:
-        encoders[f"{name}, isal 1"] = lambda picture, name=name: png(picture, name, lambda rows: isal_zlib.compress(rows, 1))
+        encoders[f"{name}, zlib-ng, runs"] = lambda picture, name=name: png(picture, name, of_zlib(zlib_ng, 1, zlib.Z_RLE))
     return encoders
 
 
+def of_zlib(module: ModuleType, level: int, strategy: int) -> Encoder:
+    def deflate(rows: Array) -> bytes:
+        stream = module.compressobj(level, zlib.DEFLATED, 15, 9, strategy)
+        return stream.compress(rows) + stream.flush()
+
+    return deflate
+
+
 def deflaters() -> dict[str, Encoder]:
-    def of_zlib(module: ModuleType, level: int, strategy: int) -> Encoder:
-        def deflate(rows: Array) -> bytes:
-            stream = module.compressobj(level, zlib.DEFLATED, 15, 9, strategy)
-            return stream.compress(rows) + stream.flush()
-
-        return deflate
-
     found = {"zlib, runs": of_zlib(zlib, 1, zlib.Z_RLE), "zlib 1": of_zlib(zlib, 1, 0), "zlib, no matches": of_zlib(zlib, 1, zlib.Z_HUFFMAN_ONLY)}
-    if zlib_ng := library("zlib_ng.zlib_ng"):
-        found |= {"zlib-ng, runs": of_zlib(zlib_ng, 1, zlib.Z_RLE), "zlib-ng 1": of_zlib(zlib_ng, 1, 0), "zlib-ng 2": of_zlib(zlib_ng, 2, 0)}
+    found |= {"zlib-ng, runs": of_zlib(zlib_ng, 1, zlib.Z_RLE), "zlib-ng 1": of_zlib(zlib_ng, 1, 0), "zlib-ng 2": of_zlib(zlib_ng, 2, 0)}
     if libdeflate := library("deflate"):
         found |= {f"libdeflate {level}": lambda rows, level=level: bytes(libdeflate.zlib_compress(rows, level)) for level in (1, 4)}
-    return found | {f"isal {level}": lambda rows, level=level: isal_zlib.compress(rows, level) for level in (0, 2, 3)}
+    if isal := library("isal.isal_zlib"):
+        found |= {f"isal {level}": lambda rows, level=level: isal.compress(rows, level) for level in (0, 1, 2, 3)}
+    return found
 
 
 def pillow_png(picture: Array) -> bytes:
