@@ -119,9 +119,9 @@ def streaming(rounds: int, clips: int) -> Values:
 
 
 def cuda_disk(rounds: int, clips: int) -> Values:
-    """410,000 frames' worth of seconds on disk, from the speed of one process on one device."""
+    """410,000 frames' worth of seconds on disk, with sixteen workers where there are as many cores."""
     load_renderer("warp", "cuda")
-    runs = [whole_run(speed_config(config_of("quickstart", device="cuda", workers=1), clips=clips, shards=SHARDS)) for _ in range(rounds)]
+    runs = [whole_run(speed_config(config_of("quickstart", device="cuda", workers=min(16, len(os.sched_getaffinity(0)))), clips=clips, shards=SHARDS)) for _ in range(rounds)]
     return {"seconds": [PAPER_FRAMES / run.frames_per_s for run in runs]}
 
 
@@ -138,7 +138,7 @@ def cuda_stream(rounds: int, clips: int) -> Values:
 WAYS = {PUBLIC: "pyrender by its public interface", BENEATH: "pyrender by its inner parts too"}
 SAMPLES = {2: ("2 x 2 samples + centre labels", "> 5", "8"), 1: ("one sample", "> 15", "25")}
 RATIOS = {
-    f"ratio_{way}_{n}": (f"times faster than {words}, {what}", *((must, aim) if way == PUBLIC else ("", "")))
+    f"ratio_{way}_{n}": (f"times faster than {words}, {what}", *((must, aim) if way == PUBLIC or n == 1 else ("", "")))  # one sample is what only the second can be asked for
     for n, (what, must, aim) in SAMPLES.items()
     for way, words in WAYS.items()
 }
