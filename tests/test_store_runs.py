@@ -11,7 +11,7 @@ from object_store import ObjectStore, store_in_use
 from runs import content, small_config
 
 from seqgen.cli import run
-from seqgen.dataset import HandSequence, open_dataset
+from seqgen.dataset import HandSequence, claim, open_dataset
 from seqgen.dataset.verify import verify_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline import plan
@@ -244,6 +244,22 @@ def test_another_config_is_refused_and_overwrites_when_told_to(store: ObjectStor
         generate_dataset(small_config(sequences=16), place)
     generate_dataset(small_config(), place, overwrite=True)
     assert_as_in_the_folder(store, bucket, reference)
+
+
+def test_overwriting_that_is_killed_leaves_no_old_shards(tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before the old shards are swept, and continued: only the data set's own are there when it is declared whole."""
+    place = place_of(f"memory://{tmp_path}/clips")
+    generate_dataset(small_config(seed=1, sequences=20), place)
+
+    def killed(directory: Place) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(claim, "sweep", killed)
+        generate_dataset(small_config(), place, overwrite=True)
+    assert len(list((place / "shards").iterdir())) > 4
+    assert generate_dataset(small_config(), place) == Outcome(10, whole=True)
+    assert files_of(place) == files_of(reference) and verify_dataset(place) == []
 
 
 def test_foreign_objects_are_left_alone(store: ObjectStore, bucket: str) -> None:

@@ -15,6 +15,7 @@ import json
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -157,6 +158,13 @@ def sweep(directory: Place) -> None:
     (directory / INDEX_NAME).unlink(missing_ok=True)
     for name in names_in(directory / SHARD_FOLDER):
         if SHARD_NAME.fullmatch(name) and not has_record(directory, name) and (directory / SHARD_FOLDER / name).is_file():
+            (directory / SHARD_FOLDER / name).unlink(missing_ok=True)
+
+
+def sweep_unplanned(directory: Place, is_planned: Callable[[str], bool]) -> None:
+    """Removes shards that the data set of a folder has not: of one that was overwritten by a run that ended meanwhile, where no locks allow `sweep`."""
+    for name in names_in(directory / SHARD_FOLDER):
+        if SHARD_NAME.fullmatch(name) and not is_planned(name):
             (directory / SHARD_FOLDER / name).unlink(missing_ok=True)
 
 

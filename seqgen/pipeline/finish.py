@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seqgen.config import config_digest
-from seqgen.dataset.claim import Origin
+from seqgen.dataset.claim import Origin, sweep_unplanned
 from seqgen.dataset.index import Columns
 from seqgen.dataset.index_writer import write_index_of
 from seqgen.dataset.manifest import build_manifest, write_manifest
@@ -14,7 +14,7 @@ from seqgen.dataset.provenance import describe_machine, platform_of
 from seqgen.dataset.tally import ShardTable, Tally
 from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.plan import ShardPlans, plan_shards
+from seqgen.pipeline.plan import ShardPlans, check_claim, plan_shards
 from seqgen.places import Place
 from seqgen.splits import SPLITS
 
@@ -54,6 +54,8 @@ def finish_dataset(directory: Place, config: GenerateConfig, origin: Origin, ass
         index=index,
         run=run,
     )
+    check_claim(directory, origin.identity)
+    sweep_unplanned(directory, lambda name: plans.place(name) is not None)
     write_manifest(directory, manifest)
     clear_progress(directory)
 
