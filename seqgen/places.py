@@ -13,7 +13,7 @@ from seqgen.errors import UserError
 from seqgen.remote import OBJECT_STORES, FileFacts, RemotePath, StoreError
 
 LOCAL = ("file", "local")
-URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+)://(.*)", re.DOTALL)
 ALMOST_URL = re.compile(rf"({'|'.join((*OBJECT_STORES, *LOCAL, 'memory', 'https?', 'ftp', 'sftp'))}):/(?!/)|://|\w+::.*://")
 NOT_IN_KEYS = re.compile(r"[*?\[\]#\\\0-\x1f\x7f]|::")  # patterns and chains to fsspec
 
@@ -41,19 +41,30 @@ def place_of(text: str | Place) -> Place:
 
 
 def check_store(place: Place) -> None:
-    """Tries, with one small file that is removed again, whether files can be put at a place of a store, listed, read and removed. A UserError says what is wrong."""
+    """`try_store`, with a UserError for whatever it finds wrong."""
+    try:
+        try_store(place)
+    except StoreError as error:
+        raise UserError(f"{place}: no place for a data set ({error.strerror}); {_remedy(error)}") from None
+
+
+def try_store(place: Place) -> None:
+    """Tries, with one small file that is removed again, whether files can be put at a place of a store, listed, read and removed. A UserError says what the user can
+    mend; a StoreError (EIO) what may pass."""
     if isinstance(place, Path):
         return
-    place.driver()
     probe = place / ".progress" / f".probe.partial-{os.getpid()}-{secrets.token_hex(4)}"  # named as half a file, which every other run overlooks
     with TemporaryDirectory() as folder:
         file = Path(folder) / "probe"
         file.write_bytes(b"seqgen tries whether it can write here\n")
         try:
+            place.driver()
             probe.put(file)
-            seen = probe.name in probe.parent.listing() and probe.read_bytes() == file.read_bytes()
+            seen = probe.parent.facts([probe.name]) != [None] and probe.read_bytes() == file.read_bytes()
             probe.unlink()
         except (StoreError, FileNotFoundError) as error:
+            if error.errno == errno.EIO:
+                raise
             raise UserError(f"{place}: no place for a data set ({error.strerror}); {_remedy(error)}") from None
     if not seen:
         raise UserError(f"{place}: no place for a data set (a file put there was not found again); choose another --out")

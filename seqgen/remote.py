@@ -32,6 +32,7 @@ EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # of pyproject.to
 DENIED = re.compile(r"denied|forbidden|unauthori[sz]ed|credential|permission|\b40[13]\b", re.IGNORECASE)
 STAMPS = ("LastModified", "last_modified", "mtime", "modified", "created")  # what drivers call the time of the last change
 READ_AHEAD = 2**23  # bytes
+ONE_PIECE_AT_A_TIME = {"s3": {"max_concurrency": 1}, "s3a": {"max_concurrency": 1}}  # of a large file; s3fs would hold ten of 50 MB
 MOST_WORDS = 200  # characters of a driver's message that are shown
 
 
@@ -100,7 +101,8 @@ class RemotePath:
         return self
 
     def driver(self) -> tuple[Any, str]:
-        """The driver, of which fsspec keeps one for each process and thread, and what it calls this path. A UserError where none is installed or known."""
+        """The driver, of which fsspec keeps one for each process and thread, and what it calls this path. A UserError where none is installed or known,
+        a StoreError where it does not start."""
         try:
             from fsspec import get_filesystem_class
             from fsspec.core import url_to_fs
@@ -111,7 +113,8 @@ class RemotePath:
         except ValueError:
             raise UserError(f"{self}: no store is known by {self.protocol}://; s3:// and gs:// are, and others that fsspec has drivers for") from None
         uncached = {"use_listings_cache": False} if self.puts_are_atomic else {}  # others write there too
-        return url_to_fs("/".join((self.base, *self.parts)), **uncached)
+        with _answering(self):  # some connect at once, some are no store but a view of a file
+            return url_to_fs("/".join((self.base, *self.parts)), **uncached)
 
     def exists(self) -> bool:
         return self._kind() is not None
@@ -141,16 +144,14 @@ class RemotePath:
         return {path.rpartition("/")[2]: _facts(entry) for path, entry in sorted(entries.items()) if path != own}  # some stores keep an entry for the folder itself
 
     def facts(self, names: Sequence[str]) -> list[FileFacts | None]:
-        """Those of files right in this folder, None of what is none; one question for every thousand whose names begin alike, as those of a batch in order do."""
-        if not names:
-            return []
-        with _answering(self):
-            store, folder = self.driver()
-            try:
-                found = store.find(folder, prefix=os.path.commonprefix(names), detail=True)  # noqa: RUF071  (letters are what is meant)
-            except FileNotFoundError:
-                found = {}
-        entries = {path.removeprefix(folder).strip("/"): entry for path, entry in found.items()}
+        """Those of files right in this folder, None of what is none; one question for every thousand whose names begin alike, as those of a batch in order do. Names
+        of several kinds, `train-...` and `val-...`, are asked about one kind at a time: they share no beginning but that of all that is there."""
+        kinds: dict[str, list[str]] = {}
+        for name in names:
+            kinds.setdefault(name.partition("-")[0], []).append(name)
+        entries: dict[str, Any] = {}
+        for alike in kinds.values():
+            entries |= self._found(os.path.commonprefix(alike))  # noqa: RUF071  (letters are what is meant)
         return [_facts(entries[name]) if name in entries else None for name in names]
 
     def contents(self, names: Sequence[str]) -> list[bytes | None]:
@@ -191,7 +192,7 @@ class RemotePath:
             if aside is not self:
                 store.makedirs(path.rpartition("/")[0], exist_ok=True)
         with _answering(self, missing_is_wrong=True):
-            store.put_file(str(file), aside.driver()[1])
+            store.put_file(str(file), aside.driver()[1], **ONE_PIECE_AT_A_TIME.get(self.protocol, {}))
             if aside is not self:
                 store.mv(aside.driver()[1], path)
         if self.stat().st_size != file.stat().st_size:
@@ -231,6 +232,16 @@ class RemotePath:
 
     def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
         """Nothing: files make their folders."""
+
+    def _found(self, beginning: str) -> dict[str, Any]:
+        """What is told of the files under this folder whose names begin so."""
+        with _answering(self):
+            store, folder = self.driver()
+            try:
+                found = store.find(folder, prefix=beginning, detail=True)
+            except FileNotFoundError:
+                return {}
+        return {path.removeprefix(folder).strip("/"): entry for path, entry in found.items()}
 
     def _kind(self) -> str | None:
         try:

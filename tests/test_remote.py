@@ -1,5 +1,6 @@
 """Paths in stores: the same answers as of a folder; put at once or not at all; what a store answers, in one line and without keys."""
 
+import asyncio
 import hashlib
 import pickle
 import re
@@ -18,7 +19,7 @@ from object_store import ObjectStore, store_in_use
 from seqgen import files
 from seqgen.errors import UserError
 from seqgen.files import remove_tree, written_aside
-from seqgen.places import Place, check_store, contents_in, facts_in, names_in, place_of
+from seqgen.places import Place, check_store, contents_in, facts_in, names_in, place_of, try_store
 from seqgen.remote import RemotePath, StoreError
 
 
@@ -133,6 +134,20 @@ def test_many_are_asked_about_at_once(store: ObjectStore) -> None:
         contents_in(folder, names)
 
 
+def test_of_two_kinds_each_is_asked_about_alone(store: ObjectStore) -> None:
+    """Names of two splits share no beginning: a question about both at once would list all that is there."""
+    bucket = store.new_bucket()
+    folder, names = place_of(f"s3://{bucket}/shards"), ["train-000299.tar", "val-000000.tar"]
+    for name in (*names, "test-000000.tar", "train-000100.tar"):
+        write(folder / name, name)
+    told = []
+    find = type(folder.driver()[0]).find
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(folder.driver()[0]), "find", lambda *given, **options: told.append(find(*given, **options)) or told[-1])
+        assert [facts and facts.st_size for facts in facts_in(folder, [*names, "none"])] == [16, 14, None]
+    assert sorted(path.rpartition("/")[2] for found in told for path in found) == names
+
+
 def test_what_fails_while_it_is_written_is_not_there(place: Place) -> None:
     write(place / "a.tar", "before")
     with pytest.raises(KeyError), written_aside(place / "a.tar") as aside:
@@ -189,6 +204,30 @@ def test_a_put_is_one_step(store: ObjectStore, tmp_path: Path, big: bool) -> Non
     store.fault = lambda method, path: seen.append(store_sizes(store, bucket)) if method in ("PUT", "POST") and "a.tar" in path else None
     place_of(f"s3://{bucket}/a.tar").put(source)
     assert len(seen) == (1 if not big else len(seen)) and not any(seen) and store_sizes(store, bucket) == {"a.tar": source.stat().st_size}
+
+
+def test_pieces_of_a_large_put_go_up_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten at once, as s3fs has it, are half a gigabyte in each worker. Here ten pieces of 5 MB, of which not two are ever on their way."""
+    folder = place_of("s3://bucket/x")
+    source = tmp_path / "a.tar"
+    source.write_bytes(bytes(50 * 2**20))
+    at_once, most = 0, 0
+
+    async def call(store: object, method: str, *_: object, **given: object) -> dict:
+        nonlocal at_once, most
+        if method == "upload_part":
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+            at_once -= 1
+        return {"UploadId": "1", "ETag": "x", "ContentLength": source.stat().st_size, "LastModified": None}
+
+    driver = folder.driver()[0]
+    put = driver.put_file
+    monkeypatch.setattr(type(driver), "_call_s3", call)
+    monkeypatch.setattr(driver, "put_file", lambda *given, **options: put(*given, chunksize=5 * 2**20, **options))
+    folder.put(source)
+    assert most == 1
 
 
 def store_sizes(store: ObjectStore, bucket: str) -> dict[str, int]:
@@ -259,6 +298,38 @@ def test_a_malformed_url_is_refused_in_one_line(text: str, words: str) -> None:
 def test_a_store_is_tried_and_left_as_it_was(place: Place) -> None:
     check_store(place)
     assert not (place / ".progress").exists() or list((place / ".progress").iterdir()) == []
+
+
+def test_a_try_asks_about_its_own_file_alone(store: ObjectStore) -> None:
+    """Beside the records of a million shards, which a listing would fetch, by every worker that opens."""
+    bucket = store.new_bucket()
+    write(place_of(f"s3://{bucket}/clips/.progress/train-000000.tar.json"), "{}")
+    place, told = place_of(f"s3://{bucket}/clips"), []
+    store_type = type(place.driver()[0])
+    find = store_type.find
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_type, "find", lambda *given, **options: told.append(find(*given, **options)) or told[-1])
+        patch.setattr(store_type, "ls", lambda *_, **__: pytest.fail("all is listed"))
+        check_store(place)
+    assert [".probe.partial-" in path for found in told for path in found] == [True]
+
+
+def test_what_may_pass_is_no_fault_of_the_users(store: ObjectStore) -> None:
+    bucket = store.new_bucket()
+    store.failing(503, "PUT", "probe")
+    with pytest.raises(StoreError) as error:
+        try_store(place_of(f"s3://{bucket}/clips"))
+    assert not files.is_storage_error(error.value)
+    store.failing(403, "PUT", "probe")
+    with pytest.raises(UserError, match="give this account the rights"):
+        try_store(place_of(f"s3://{bucket}/clips"))
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1:9/x", "zip://archive/x", "blockcache://a/b", "reference://a/b", "arrow_hdfs://127.0.0.1:9/x"])
+def test_a_driver_that_does_not_start_is_refused_in_one_line(url: str) -> None:
+    with pytest.raises(UserError, match=rf"^{url}: no place for a data set \(.*; see that the address is right|^{url}: needs a driver that is not installed") as error:
+        check_store(place_of(url))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
