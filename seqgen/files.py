@@ -40,9 +40,9 @@ def written_aside(path: Place) -> Iterator[Path]:
     Random digits beside the process id: two nodes of a cluster (or two containers) may have the same process id and retry the same work.
     """
     if isinstance(path, RemotePath):
-        with TemporaryDirectory(prefix=ASIDE) as folder:
-            yield Path(folder, path.name)
-            path.put(Path(folder, path.name))
+        with _aside_folder() as folder:
+            yield folder / path.name
+            path.put(folder / path.name)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
@@ -75,8 +75,8 @@ def write_text(path: Place, text: str) -> None:
 def write_text_once(path: Place, text: str) -> bool:
     """A file of this text, unless there is one already: of several that try at once, one gets True; in a store that has no way to say so, more may."""
     if isinstance(path, RemotePath):
-        with TemporaryDirectory(prefix=ASIDE) as folder:
-            aside = Path(folder, path.name)
+        with _aside_folder() as folder:
+            aside = folder / path.name
             aside.write_text(text, encoding="utf-8", newline="\n")
             return path.create(aside)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +104,24 @@ def _link(aside: Path, path: Path) -> None:
 
 
 @contextmanager
+def _aside_folder() -> Iterator[Path]:
+    """A folder of this machine for a file on its way into a store, named by the process: `sweep_aside` knows by it what nobody will put any more. Where it is full, the
+    error names it, not the store."""
+    with TemporaryDirectory(prefix=f"{ASIDE}{_process_space()}-{os.getpid()}-") as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno not in STORAGE_ERRORS or isinstance(error, StoreError):
+                raise
+            raise OSError(error.errno, error.strerror, folder) from error
+
+
+def _process_space() -> str:
+    """The space of process numbers that this process lives in: containers that share a folder may each have a process 7."""
+    return re.sub(r"\D", "", os.readlink("/proc/self/ns/pid")) if os.path.islink("/proc/self/ns/pid") else "0"
+
+
+@contextmanager
 def storage_named(place: Place) -> Iterator[None]:
     """Where the storage of `place` is full or locked, or a store fails, one line says so in place of a traceback."""
     try:
@@ -113,7 +131,8 @@ def storage_named(place: Place) -> Iterator[None]:
     except OSError as error:
         if not is_storage_error(error):
             raise
-        raise UserError(f"{place}: {error.strerror}; {STORAGE_ERRORS[error.errno]}, then the same command continues") from error
+        where = Path(error.filename).parent if isinstance(place, RemotePath) and isinstance(error.filename, str) else place  # on the way to a store, the folder for temporary files
+        raise UserError(f"{where}: {error.strerror}; {STORAGE_ERRORS[error.errno]}, then the same command continues") from error
 
 
 def is_storage_error(error: BaseException) -> bool:
@@ -131,13 +150,20 @@ def flush_to_disk(path: Path) -> None:
 
 
 def sweep_aside(least_age_s: float) -> None:
-    """Removes what killed processes on this machine have written for a store and not put there, if it is so old."""
+    """Removes what killed processes on this machine have written for a store and not put there: of processes that are gone, and of all others what is so old."""
     for folder in Path(gettempdir()).glob(f"{ASIDE}*"):
         try:
-            if time.time() - folder.stat().st_mtime >= least_age_s:
+            if _is_orphan(folder.name) or time.time() - folder.stat().st_mtime >= least_age_s:
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:  # gone meanwhile
             continue
+
+
+def _is_orphan(name: str) -> bool:
+    """Whether the process that a folder of `_aside_folder` is named by has lived where this one lives, and is gone."""
+    space, _, rest = name.removeprefix(ASIDE).partition("-")
+    number = rest.partition("-")[0]
+    return space == _process_space() != "0" and number.isdecimal() and not os.path.exists(f"/proc/{number}")
 
 
 def remove_tree(path: Place) -> None:

@@ -8,11 +8,12 @@ import pytest
 from sequences import CONFIG, ORIGIN, write_data_set, write_rows
 
 from seqgen.dataset import hold
-from seqgen.dataset.claim import Origin, claim_folder, identity_of, sweep
+from seqgen.dataset.claim import Origin, claim_folder, identity_of, read_claim, sweep
 from seqgen.dataset.hold import claim_alone, claim_together, hold_folder
 from seqgen.dataset.progress import finished_shards, record_shard, recorded_shards
 from seqgen.dataset.shards import ShardRecord, shard_name
 from seqgen.errors import UserError
+from seqgen.places import place_of
 
 OTHER = Origin({"seed": 8, "sequences": 9, "clip": {"frames": 3, "size": (32, 24)}}, "of some assets")
 
@@ -66,6 +67,19 @@ def test_a_finished_data_set_is_left_alone_and_another_config_refused(tmp_path: 
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [".progress/config.json", "notes.txt"]
     with pytest.raises(UserError, match="seed is 8 there, 7 here"):
         claim_folder(tmp_path, ORIGIN)
+
+
+def test_a_folder_that_is_not_there_is_nobodys(tmp_path: Path) -> None:
+    for missing in (tmp_path / "nowhere", place_of("memory://nowhere/at/all")):
+        assert identity_of(missing) is None is identity_of(missing, at_work=True)
+        with pytest.raises(UserError, match=r"nowhere.*: nothing is there, and no data set$"):
+            read_claim(missing)
+
+
+def test_whoever_asks_first_a_finished_and_an_unfinished_one_say_whose_they_are(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "unfinished", ORIGIN)
+    write_data_set(tmp_path / "finished")
+    assert [identity_of(tmp_path / name, at_work=at_work) for name in ("unfinished", "finished") for at_work in (True, False)] == [ORIGIN.identity] * 4
 
 
 def test_other_assets_make_another_data_set(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Paths in stores: the same answers as of a folder; put at once or not at all; what a store answers, in one line and without keys."""
 
 import asyncio
+import errno
 import hashlib
+import os
 import pickle
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -236,6 +239,34 @@ def store_sizes(store: ObjectStore, bucket: str) -> dict[str, int]:
         return {entry["Key"]: entry["Size"] for entry in store.client().list_objects_v2(Bucket=bucket).get("Contents", [])}
     finally:
         store.fault = fault
+
+
+# What is on its way
+
+
+def test_what_a_dead_process_left_on_its_way_goes_at_once(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = place_of(f"s3://{store.new_bucket()}/a")
+    lines = "import sys, os, signal; from seqgen import files, places\nwith files.written_aside(places.place_of(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    assert subprocess.run([sys.executable, "-c", lines, str(place)], env={**os.environ, "TMPDIR": str(tmp_path)}).returncode == -9
+    [left] = tmp_path.iterdir()
+    for other in ("seqgen-aside-old", "seqgen-aside-1-999999999-of-another-container", "seqgen-aside-x"):
+        (tmp_path / other).mkdir()
+    os.utime(tmp_path / "seqgen-aside-old", (0, 0))
+    with written_aside(place) as aside:
+        files.sweep_aside(3600.0)
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([aside.parent.name, "seqgen-aside-1-999999999-of-another-container", "seqgen-aside-x"])
+        aside.write_text("x")
+    assert not left.exists() and place.read_text() == "x"
+
+
+def test_a_full_folder_for_temporary_files_is_what_is_named(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = place_of(f"s3://{store.new_bucket()}/clips")
+    with pytest.raises(UserError, match=rf"^{tmp_path}: No space left on device; free some space, then"), files.storage_named(place), written_aside(place / "a.tar"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(UserError, match=rf"^{tmp_path}/clips: No space left on device; free some space"), files.storage_named(tmp_path / "clips"), written_aside(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 # URLs

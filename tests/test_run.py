@@ -3,6 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,12 @@ from runs import content, small_config
 
 from seqgen.dataset import open_dataset
 from seqgen.errors import UserError
+from seqgen.pipeline import plan
+from seqgen.pipeline import run as run_module
+from seqgen.pipeline.loop import InProcess
 from seqgen.pipeline.plan import plan_shards
 from seqgen.pipeline.run import Outcome, Progress, generate_dataset
+from seqgen.pipeline.work import Work
 from seqgen.scene.surroundings import photos as photos_module
 
 
@@ -52,6 +60,20 @@ def test_our_own_ray_listens_on_loopback_only() -> None:
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert said.splitlines() == ["['127.0.0.1'] 127.0.0.1", "False"]
+
+
+def test_a_node_without_the_folder_says_so_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a node of a cluster that the disk of --out is not mounted on; nothing is made there."""
+
+    @contextmanager
+    def elsewhere(work: Work, number: int, say: object) -> Iterator[InProcess]:
+        yield InProcess(replace(work, directory=tmp_path / "not mounted" / "out"))
+
+    monkeypatch.setattr(run_module, "Run", partial(run_module.Run, workers=elsewhere))
+    monkeypatch.setattr(plan, "generate_sequences", lambda *_: pytest.fail("work has begun"))
+    with pytest.raises(UserError, match=r"not mounted/out: on .+ this is not the folder of the run; --out must be one that all machines share, or in a store") as error:
+        generate_dataset(small_config(), tmp_path / "out")
+    assert "\n" not in str(error.value) and not (tmp_path / "not mounted").exists()
 
 
 def test_another_seed_writes_other_bytes(reference: Path, tmp_path: Path) -> None:

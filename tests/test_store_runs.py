@@ -14,11 +14,13 @@ from seqgen.cli import run
 from seqgen.dataset import HandSequence, claim, open_dataset
 from seqgen.dataset.verify import verify_dataset
 from seqgen.errors import UserError
+from seqgen.files import write_json
 from seqgen.pipeline import plan
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import generate_sequences
 from seqgen.pipeline.plan import Portion, parse_range
 from seqgen.pipeline.run import Outcome, Progress, ShardsFailed, generate_dataset
+from seqgen.pipeline.work import check_reach
 from seqgen.places import Place, place_of
 
 
@@ -62,6 +64,8 @@ def test_a_store_holds_what_a_folder_would(store: ObjectStore, bucket: str, refe
     assert sorted(puts[:4]) == ["shards/test-000000.tar", "shards/train-000000.tar", "shards/train-000001.tar", "shards/val-000000.tar"]
     assert puts[4:] == ["index.parquet", "dataset.json"]
     assert not any(asked.startswith("POST") and "uploads" in asked for asked in store.asked)
+    places = [place for place, asked in enumerate(store.asked) if asked.startswith("PUT") and "/shards/" in asked]
+    assert not [asked for asked in store.asked[places[0] : places[-1]] if "dataset.json" in asked or (asked.startswith("DELETE") and "probe" not in asked)]
     assert generate_dataset(small_config(), place_of(f"s3://{bucket}/clips")) == Outcome(0, whole=True)
 
 
@@ -186,6 +190,17 @@ def test_a_worker_without_rights_says_so_before_any_work(store: ObjectStore, buc
     monkeypatch.setattr(plan, "generate_sequences", lambda *_: pytest.fail("work has begun"))
     with pytest.raises(UserError, match=rf"^s3://{bucket}/clips: no place for a data set \(made to fail: AccessDenied\); give this account the rights"):
         generate_dataset(small_config(), place_of(f"s3://{bucket}/clips"))
+
+
+def test_a_store_that_is_silent_while_a_worker_opens_is_left_to_its_first_shard(store: ObjectStore, bucket: str) -> None:
+    place = place_of(f"s3://{bucket}/clips")
+    write_json(place / ".progress" / "config.json", {"config": {}, "identity": "ours"})
+    store.failing(503, "PUT", "probe")
+    check_reach(place, "ours")
+    store.fault = lambda method, path: None
+    check_reach(place, "ours")
+    with pytest.raises(UserError, match="this is not the folder of the run"):
+        check_reach(place, "theirs")
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def rewrite_claim(directory: Place, origin: Origin) -> None:
 
 
 def read_claim(directory: Place) -> dict[str, Any]:
-    """The config and identity that an unfinished data set was claimed for."""
+    """The config and identity that an unfinished data set was claimed for. A UserError where there is no such folder, or no such data set in it."""
     path = _claim_path(directory)
     try:
         claim = json.loads(path.read_text(encoding="utf-8"))
@@ -120,7 +120,9 @@ def read_claim(directory: Place) -> dict[str, Any]:
             raise TypeError("config or identity is of another kind")
         return {"config": claim["config"], "identity": claim["identity"]}
     except (FileNotFoundError, NotADirectoryError):
-        names = sorted(entry.name for entry in directory.iterdir())
+        names = sorted(names_in(directory))
+        if not names:
+            raise UserError(f"{directory}: nothing is there, and no data set") from None
         if INDEX_NAME in names and SHARD_FOLDER in names:
             raise UserError(f"{directory} holds a data set without its {MANIFEST_NAME}; `seqgen verify {directory} --repair` makes it again") from None
         raise UserError(f"{directory} holds other files ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) and no data set; choose an empty folder with --out") from None
@@ -135,9 +137,11 @@ def no_place(directory: Place, error: OSError) -> UserError:
     return UserError(f"{directory}: no place for a data set ({reason}); choose another --out")
 
 
-def identity_of(directory: Place) -> str | None:
-    """Which data set the folder is claimed for or holds; None where nothing there says so."""
-    for read in (lambda: read_manifest(directory).identity, lambda: read_claim(directory)["identity"]):
+def identity_of(directory: Place, *, at_work: bool = False) -> str | None:
+    """Which data set the folder is claimed for or holds; None where nothing there says so. `at_work`: the claim is asked first, which a run that has not ended has:
+    half the questions to a store."""
+    readers = [lambda: read_manifest(directory).identity, lambda: read_claim(directory)["identity"]]
+    for read in reversed(readers) if at_work else readers:
         try:
             return read()
         except UserError:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from seqgen.dataset.claim import Claim, Origin, claim_folder, is_claimed_for, sweep, sweep_partial
 from seqgen.errors import UserError
+from seqgen.files import sweep_aside
 from seqgen.places import Place
+from seqgen.remote import RemotePath
 
 WAIT_S = 10.0  # for runs that only just begin and claim the folder; those that work hold it longer
 OLD_S = 6 * 3600.0  # what is half written for so long belongs to nobody
@@ -53,7 +55,9 @@ class Hold:
         sweep(self.directory) if self.works else sweep_partial(self.directory, least_age_s=OLD_S)
 
     def sweep_at_the_end(self) -> None:
-        """Leaves nothing half, if no other run is at work."""
+        """Leaves nothing half, if no other run is at work; of what was on its way to a store from this machine, nothing that nobody will put."""
+        if isinstance(self.directory, RemotePath):
+            sweep_aside(OLD_S)
         if self.works and self.alone():
             sweep_partial(self.directory)
 

@@ -61,7 +61,8 @@ def record_shard(directory: Place, shard: ShardRecord, rows: Sequence[IndexRow],
     modified_ns = (directory / SHARD_FOLDER / shard.name).stat().st_mtime_ns if just_written else None
     content = {"identity": identity, "shard": asdict(shard), "modified_ns": modified_ns, "rows": _packed(columns_of(rows))}
     write_text(_record_path(directory, shard.name), json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n")
-    _failure_path(directory, shard.name).unlink(missing_ok=True)
+    if isinstance(directory, Path):  # in a store a request for each shard; the record outweighs what an earlier run noted
+        _failure_path(directory, shard.name).unlink(missing_ok=True)
 
 
 def set_aside(directory: Place, failed: FailedShard, identity: str) -> Place:

@@ -202,7 +202,7 @@ def shard_of(index: int, config: GenerateConfig) -> str:
 
 def check_claim(directory: Place, identity: str) -> None:
     """A UserError where a folder is not, or no longer, that of the data set of this identity."""
-    if identity_of(directory) != identity:
+    if identity_of(directory, at_work=True) != identity:
         raise UserError(f"{directory} has become another data set's while this run was at work")
 
 

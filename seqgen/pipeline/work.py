@@ -1,10 +1,13 @@
 """What a worker does, with no cluster round it: open the sources once, then make shards; and how often a shard may fail."""
 
+import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from platform import node
 from typing import Any
 
+from seqgen.dataset.claim import identity_of
 from seqgen.dataset.hold import OLD_S
 from seqgen.dataset.progress import FailedShard, note_run
 from seqgen.dataset.provenance import describe_machine, platform_of
@@ -16,11 +19,12 @@ from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import open_sources
 from seqgen.pipeline.plan import ShardPlan, make_shard
 from seqgen.pipeline.process import one_thread, return_memory
-from seqgen.places import Place, check_store
-from seqgen.remote import RemotePath
+from seqgen.places import Place, try_store
+from seqgen.remote import RemotePath, StoreError
 
 MAX_TRIES = 3
 Made = ShardRecord | FailedShard
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,7 @@ class ShardWorker:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        if isinstance(work.directory, RemotePath):
-            check_store(work.directory)  # this node may lack the driver or the rights that the driver of the run has
-            sweep_aside(OLD_S)
+        check_reach(work.directory, work.identity)
         with one_thread():
             self.sources = open_sources(work.assets.opened(), work.config)
         return_memory()
@@ -57,6 +59,21 @@ class ShardWorker:
         """Writes the shard and its record."""
         with one_thread():
             return make_shard(plan, self.sources, self.work.config, self.work.directory, self.work.identity)
+
+
+def check_reach(directory: Place, identity: str) -> None:
+    """A UserError where this node does not reach the run's folder: it may lack the disk, the driver or the rights that the run's own has. What may pass, a store
+    that does not answer, is left to the first shard, which is tried again."""
+    if isinstance(directory, RemotePath):
+        sweep_aside(OLD_S)
+    try:
+        try_store(directory)
+        here = identity_of(directory, at_work=True)
+    except StoreError as error:
+        log.warning("%s", error)
+        return
+    if here != identity:
+        raise UserError(f"{directory}: on {node()} this is not the folder of the run; --out must be one that all machines share, or in a store, as s3://bucket/clips")
 
 
 class Line:
