@@ -46,6 +46,22 @@ def test_from_clips_to_predictions(folder: Path, tmp_path: Path, capsys: pytest.
     assert len(list((tmp_path / "predicted" / "overlays").iterdir())) > 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --data s3://bucket/clips",
+        "train --data clips --data.validation s3://bucket/clips",
+        "finetune --from x --data s3://bucket/clips",
+        "evaluate x s3://bucket/clips",
+        "predict x s3://bucket/clips --out y",
+    ],
+)
+def test_what_is_learnt_from_lies_in_folders(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*words.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"seqgen: {words.split()[0]}: s3://bucket/clips is a URL: data is read from folders here; copy the data set to one") and told.count("\n") == 1
+
+
 def test_finetuning_freezes_the_recurrent_layer_unless_told(folder: Path, tmp_path: Path) -> None:
     tuning = "--run.steps 1 --data.reading.batch 3 --data.reading.readers 0 --run.threads 1 --data.validation-clips 0".split()
     assert call("finetune", "--from", folder / "run" / "best", "--data", folder / "clips", "--out", tmp_path / "tuned", *tuning) == 0

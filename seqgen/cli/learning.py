@@ -8,6 +8,7 @@ from typing import Any
 from seqgen.cli.live import generator_fields, live_data, refuse_generated
 from seqgen.config import field_table, find_config, overlay, parse_overrides, read_toml, shipped_configs
 from seqgen.errors import UserError
+from seqgen.places import place_of
 
 DEPTH_UNITS = {"1mm": 1e-3, "0.1mm": 1e-4}
 ALIASES = {"train_workers": "run.train_workers", "data": "data.train", "freeze": "run.freeze", "backbone_weights": "run.backbone"}
@@ -20,7 +21,7 @@ def add_commands(commands: Any) -> None:
 
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint on a data set: report.json, tables, curves")
     evaluate.add_argument("checkpoint", type=Path, help="folder of a checkpoint")
-    evaluate.add_argument("dataset", type=Path, help="a data set of ours, FreiHAND, STB, or a folder with labels.json")
+    evaluate.add_argument("dataset", help="a data set of ours, FreiHAND, STB, or a folder with labels.json")
     evaluate.add_argument("--split", help="train, val or test, where it has them (default: test); of our own data sets also all")
     evaluate.add_argument("--out", type=Path, help="folder for the report (default: outputs/evaluate/<data set>)")
     evaluate.add_argument("--batch", type=int, default=8, help="clips at a time")
@@ -30,7 +31,7 @@ def add_commands(commands: Any) -> None:
 
     predict = commands.add_parser("predict", help="hands in images, a video or a data set: predictions.json and overlays")
     predict.add_argument("checkpoint", type=Path, help="folder of a checkpoint")
-    predict.add_argument("input", type=Path, help="a folder of images, an image, a video, or a data set of ours")
+    predict.add_argument("input", help="a folder of images, an image, a video, or a data set of ours")
     predict.add_argument("--out", type=Path, required=True, help="folder for predictions.json and overlays")
     predict.add_argument("--box", default="auto", help="auto: labels' boxes of a data set, else found; picture: the middle square; or a JSON file {name: [x0, y0, x1, y1]}")
     predict.add_argument("--side", default="right", choices=["right", "left"], help="of hands in pictures that do not say it")
@@ -76,6 +77,8 @@ def train_command(words: list[str]) -> int:
     for field, value in overrides.items():
         tables = overlay(tables, field, value)
     config = train_config(tables, where="command line" if overrides else str(path))
+    for name in (*config.data.train, *(config.data.validation or ())):
+        _local(name, "train")
     return _taught(lambda say, report: train(config, out or Path("outputs/train") / path.stem, live=live_data(config.data, generated, say), say=say, report=report))
 
 
@@ -93,10 +96,20 @@ def finetune_command(words: list[str]) -> int:
     checkpoint, data = given.pop("from", None), _listed(given.pop("data", None))
     frozen = _listed(given.pop("freeze")) if "freeze" in given else None  # "none" is read as an empty list
     refuse_generated(data, "finetune")
+    for name in data:
+        _local(name, "finetune")
     if not isinstance(checkpoint, str) or not data:
         raise UserError("finetune: needs --from CKPT and --data DATASET; `seqgen finetune --help` says how")
     run = Path(checkpoint).resolve().parent.name
     return _taught(lambda **told: finetune(Path(checkpoint), data, out or Path("outputs/finetune") / run, freeze=frozen, overrides=given, **told))
+
+
+def _local(name: str, command: str) -> Path:
+    """A data set's folder. A UserError for a URL: every clip is read many times over."""
+    place = place_of(name)
+    if not isinstance(place, Path):
+        raise UserError(f"{command}: {place} is a URL: data is read from folders here; copy the data set to one and give that, the same bytes are the same data set")
+    return place
 
 
 def _listed(value: str | list[str] | None) -> list[str]:
@@ -135,6 +148,7 @@ def evaluate_command(known: argparse.Namespace) -> int:
     if known.batch < 1:
         raise UserError(f"evaluate: --batch {known.batch}: must be at least 1")
     _check_device(known.device)
+    known.dataset = _local(known.dataset, "evaluate")
     out = known.out or Path("outputs/evaluate") / known.dataset.resolve().name
     check_output(out)
     split = _split_of(known.dataset, known.split)
@@ -169,6 +183,7 @@ def predict_command(known: argparse.Namespace) -> int:
     from seqgen.prediction.run import predict_into
 
     _check_device(known.device)
+    known.input = _local(known.input, "predict")
     loaded = load_estimator(known.checkpoint, mano_dir=known.mano_dir, device=known.device)
     if isinstance(loaded.input, CubeConfig):
         return _predict_depth(known, loaded)
