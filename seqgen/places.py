@@ -53,21 +53,32 @@ def try_store(place: Place) -> None:
     mend; a StoreError (EIO) what may pass."""
     if isinstance(place, Path):
         return
-    probe = place / ".progress" / f".probe.partial-{os.getpid()}-{secrets.token_hex(4)}"  # named as half a file, which every other run overlooks
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "probe"
-        file.write_bytes(b"seqgen tries whether it can write here\n")
-        try:
-            place.driver()
-            probe.put(file)
-            seen = probe.parent.facts([probe.name]) != [None] and probe.read_bytes() == file.read_bytes()
-            probe.unlink()
-        except (StoreError, FileNotFoundError) as error:
-            if error.errno == errno.EIO:
-                raise
-            raise UserError(f"{place}: no place for a data set ({error.strerror}); {_remedy(error)}") from None
+    try:
+        place.driver()
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "probe"
+            file.write_bytes(b"seqgen tries whether it can write here\n")
+            seen = _is_found_again(file, place)
+    except StoreError as error:
+        if error.errno == errno.EIO:
+            raise
+        raise UserError(f"{place}: no place for a data set ({error.strerror}); {_remedy(error)}") from None
+    except OSError as error:
+        raise UserError(f"{place}: files are written to the folder for temporary ones first, which takes none ({error.strerror}); free some space, or set TMPDIR") from None
     if not seen:
         raise UserError(f"{place}: no place for a data set (a file put there was not found again); choose another --out")
+
+
+def _is_found_again(file: Path, place: RemotePath) -> bool:
+    """Whether a file that is put at a place of a store is there then, as it is. It is removed again."""
+    probe = place / ".progress" / f".probe.partial-{os.getpid()}-{secrets.token_hex(4)}"  # named as half a file, which every other run overlooks
+    try:
+        probe.put(file)
+        seen = probe.parent.facts([probe.name]) != [None] and probe.read_bytes() == file.read_bytes()
+        probe.unlink()
+    except FileNotFoundError as error:  # the bucket, or what a store forgets at once
+        raise StoreError(errno.ENOENT, error.strerror, str(place)) from None
+    return seen
 
 
 def names_in(folder: Place) -> Iterator[str]:

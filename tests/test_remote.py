@@ -345,6 +345,16 @@ def test_a_try_asks_about_its_own_file_alone(store: ObjectStore) -> None:
     assert [".probe.partial-" in path for found in told for path in found] == [True]
 
 
+def test_a_try_with_a_full_folder_for_temporary_files_says_so(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = place_of(f"s3://{store.new_bucket()}/clips")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"/clips: files are written to the folder for temporary ones first, which takes none \(No space left on device\)"):
+        check_store(place)
+
+
 def test_what_may_pass_is_no_fault_of_the_users(store: ObjectStore) -> None:
     bucket = store.new_bucket()
     store.failing(503, "PUT", "probe")
