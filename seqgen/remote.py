@@ -2,7 +2,7 @@
 
 A `RemotePath` has the methods of a `pathlib.Path` that this house uses, under their names, so that a data set lies in either (`seqgen.places`). What is other than there:
 
-    files      written whole, by one put: seen complete or not at all. None is opened to be written to
+    files      written whole, by one put, of large ones piece by piece: seen complete or not at all. None is opened to be written to
     folders    are the names' own: nothing to be made
     locks      there are none, and links neither
     errors     FileNotFoundError as for paths; all else that a store answers is a `StoreError`
