@@ -99,6 +99,10 @@ def test_three_nodes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mo
             nodes.add_node(num_cpus=1)
         nodes.wait_for_nodes()
         monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+        with monkeypatch.context() as other, pytest.raises(UserError, match=r"Version mismatch: .* Ray: 2\.0\.0, .* need the same versions$") as error:
+            other.setattr("ray.__version__", "2.0.0")
+            cluster.Cluster(1, 0).__enter__()
+        assert "\n" not in str(error.value)
 
         monkeypatch.setattr(cluster.RayPool, "give", given_to(seen, cluster.RayPool.give))
         monkeypatch.setattr(cluster.RayPool, "wait", once_all_are_there(3, cluster.RayPool.wait))

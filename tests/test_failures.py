@@ -1,11 +1,13 @@
 """Shards that fail are tried again, then set aside while the rest goes on; one in the foreground; ranges; data sets that grow."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from poisoned import DIES, RAISES, PoisonedWorker
+from poisoned import DIES, RAISES, DyingWorker, PoisonedWorker, WaitingWorker
 from runs import content, small_config
 
 from seqgen.dataset import open_dataset
@@ -145,6 +147,46 @@ def test_a_node_that_goes_costs_only_its_shards(tmp_path: Path, monkeypatch: pyt
         nodes.shutdown()
     assert removed and outcome == Outcome(40, whole=True)
     assert content(tmp_path / "cluster") == content(tmp_path / "alone")
+
+
+def test_a_node_that_goes_while_its_workers_begin_costs_nothing(tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of four workers, as many as a worker alone may die at the start."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setattr(cluster, "RemoteWorker", WaitingWorker)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+
+    def remove(node: object) -> None:
+        while len(list(tmp_path.glob("begun-*"))) < 4:
+            time.sleep(0.05)
+        nodes.remove_node(node, allow_graceful=False)
+
+    def count(pool: cluster.RayPool, *what: object) -> None:
+        counted(pool, *what)
+        if pool.failures == 3:  # the fourth may begin once this is known
+            (tmp_path / "go").touch()
+
+    counted = cluster.RayPool._count_death
+    monkeypatch.setattr(cluster.RayPool, "_count_death", count)
+    try:
+        other = nodes.add_node(num_cpus=3)
+        nodes.wait_for_nodes()
+        monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+        threading.Thread(target=remove, args=[other], daemon=True).start()
+        outcome = generate_dataset(small_config(workers=4), tmp_path / "cluster")
+    finally:
+        nodes.shutdown()
+    assert outcome == Outcome(10, whole=True) and (tmp_path / "go").exists() and content(tmp_path / "cluster") == content(reference)
+
+
+def test_workers_that_never_begin_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "RemoteWorker", DyingWorker)
+    monkeypatch.setattr(cluster, "MAX_TRIES", 2)  # each takes seconds to replace
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    with pytest.raises(UserError, match="Ray workers die before they can begin, 2 by now: .*--workers 0 takes no Ray") as error:
+        generate_dataset(small_config(workers=1), tmp_path)
+    assert "\n" not in str(error.value)
 
 
 # Ranges and growing

@@ -33,6 +33,7 @@ UNNEEDED = ("start_monitor", "start_log_monitor", "start_api_server")  # methods
 OBJECT_STORE_BYTES = 150_000_000  # beside the assets themselves
 TEMPORARY_BYTES = 107 - len("/ray/session_2026-11-20_19-15-49_328190_4194304/sockets/plasma_store")  # a socket's name has 107 bytes (unix(7)); Ray adds these
 
+OTHER_VERSION = "Version mismatch"  # so begins what Ray says of a cluster with another Ray or Python
 WAIT_S = 10.0  # for a cluster's head to answer
 HTTP2_SETTINGS = b"\x04"  # the type of a frame
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + b"\0" * 5
@@ -126,12 +127,15 @@ class RayPool:
         return Done(worker, plan, record)
 
     def _count_death(self, plan: ShardPlan | None, error: Exception) -> None:
-        """Gives up when workers die one after another before they have begun."""
+        """Gives up when every worker, one with another, has died MAX_TRIES times before it could begin, and none has begun or made anything meanwhile: a node
+        that goes takes with it no more than all of them once.
+        """
         self.failures += 1
         self._failed_starts += plan is None
         log.warning("a worker died%s; starting another", f" making {plan.name}" if plan else "")
-        if self._failed_starts == MAX_TRIES:
-            raise error
+        if self._failed_starts == MAX_TRIES * self.size:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"Ray workers die before they can begin, {self._failed_starts} by now: {said} Fewer --workers take less memory; --workers 0 takes no Ray")
 
 
 def gpu_share(gpus: float, workers: int) -> float:
@@ -180,6 +184,11 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
         ray.init(address=address, **quiet)
     except (ConnectionError, ValueError) as error:
         raise UserError(f"RAY_ADDRESS {address}: no Ray cluster answers there: {str(error).splitlines()[0]}") from None
+    except RuntimeError as error:
+        if not str(error).startswith(OTHER_VERSION):
+            raise
+        told = ", ".join(" ".join(line.split()) for line in str(error).splitlines()).replace(":,", ":")
+        raise UserError(f"RAY_ADDRESS {address}: {told}; the cluster and this machine need the same versions") from None
 
 
 def _address() -> str | None:
