@@ -184,7 +184,7 @@ def test_workers_that_never_begin_are_one_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(cluster, "RemoteWorker", DyingWorker)
     monkeypatch.setattr(cluster, "MAX_TRIES", 2)  # each takes seconds to replace
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    with pytest.raises(UserError, match="Ray workers die before they can begin, 2 by now: .*--workers 0 takes no Ray") as error:
+    with pytest.raises(UserError, match=r"Ray workers die before they can begin, 2 by now: .*--workers 0 takes no Ray") as error:
         generate_dataset(small_config(workers=1), tmp_path)
     assert "\n" not in str(error.value)
 

@@ -11,6 +11,7 @@ import pytest
 from injuries import INJURIES
 from runs import content, small_config
 
+from seqgen.cli import run
 from seqgen.dataset.encoding import decode_sequence, encode_sequence
 from seqgen.dataset.index import index_row, read_index, read_origin
 from seqgen.dataset.index_writer import write_index
@@ -19,6 +20,9 @@ from seqgen.dataset.shards import read_members, sample_bytes, shard_spans
 from seqgen.dataset.verify import Fault, verify_dataset
 from seqgen.errors import UserError
 from seqgen.files import file_digest
+from seqgen.pipeline import generate
+from seqgen.pipeline.assets import gather_assets
+from seqgen.pipeline.deep import origin
 from seqgen.pipeline.deep.again import remake
 from seqgen.pipeline.deep.origin import reopen
 from seqgen.pipeline.deep.verify import drawn_ids, repair, verify_deeply
@@ -212,9 +216,57 @@ def test_another_platform_is_named_and_its_bytes_count_for_nothing(copy: Path) -
     assert any("1 of 10 came out with other bytes" in text and "torch 1.0 there" in text for text in said)
 
 
-def test_other_assets_are_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seqgen.pipeline.deep import origin
+@pytest.fixture
+def from_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set of a config with device = cuda, which says that a GPU drew it, on a machine without one."""
 
+    def no_cuda(device: str) -> None:
+        if device != "cpu":
+            raise UserError(f"device {device}: not found")
+
+    monkeypatch.setattr(origin, "check_device", no_cuda)
+    tiny = {"sequences": 4, "clip": {"frames": 2, "size": (48, 40)}, "split": {"train": 2, "val": 1, "test": 1}}
+    generate_dataset(small_config(**tiny), tmp_path / "set", content=small_config(**tiny, device="cuda").content())
+    told = json.loads((tmp_path / "set" / MANIFEST_NAME).read_text())
+    del told["checksum"]
+    told["run"]["machine"]["device"] = "cuda"
+    (tmp_path / "set" / MANIFEST_NAME).write_text(with_checksum(told))
+    return tmp_path / "set"
+
+
+def test_what_a_gpu_made_is_checked_and_mended_without_one(from_a_gpu: Path) -> None:
+    before, identity, said = content(from_a_gpu), read_origin(from_a_gpu), list[str]()
+    assert identity["config"]["device"] == "cuda" and reopen(from_a_gpu, said.append).differences == ("render device cuda there, cpu here",)
+    assert check(from_a_gpu) == [] and any("made with device = cuda, done on the CPU here" in text for text in said)
+    (from_a_gpu / "shards" / "val-000000.tar").unlink()
+    repair(from_a_gpu, verify_dataset(from_a_gpu), workers=0, say=said.append)
+    assert content(from_a_gpu) == before and read_origin(from_a_gpu) == identity and verify_dataset(from_a_gpu) == []
+    assert json.loads((from_a_gpu / MANIFEST_NAME).read_text())["run"]["machine"]["device"] == "cpu"
+
+
+def test_one_clip_of_what_a_gpu_made_is_made_again_without_one(from_a_gpu: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", str(from_a_gpu), "--sequence", "1", "--out", str(tmp_path / "clip")]) == 0
+    assert "made on another platform: render device cuda there, cpu here" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_told_before_anything_goes_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, moved = small_config(), []
+
+    def no_cuda(*_: object, **__: object) -> None:
+        raise UserError("device cuda: not found")
+
+    monkeypatch.setattr(generate, "load_renderer", no_cuda)
+    monkeypatch.setattr(generate, "encoder_of", lambda *_: moved.append("encoder"))
+    with pytest.raises(UserError, match="device cuda: not found"):
+        open_sources(gather_assets(config), config.model_copy(update={"device": "cuda"}))
+    monkeypatch.setattr(generate, "load_renderer", lambda *_, **__: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="device cuda: Warp finds it, torch does not"):
+        open_sources(gather_assets(config), config.model_copy(update={"device": "cuda"}))
+    assert not moved
+
+
+def test_other_assets_are_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gathered = origin.gather_assets
 
     def others(config, say):

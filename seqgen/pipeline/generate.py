@@ -19,6 +19,7 @@ from seqgen.camera import Camera
 from seqgen.dataset.meta import sequence_key
 from seqgen.dataset.mirror import mirrored
 from seqgen.dataset.sequence import HandSequence, depth_counts
+from seqgen.errors import UserError
 from seqgen.hand.fit import encoder_of
 from seqgen.hand.layer import HandLayer
 from seqgen.hand.plausibility import hand_capsules
@@ -82,12 +83,22 @@ class Pictured(Staged):
 
 
 def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
-    """Layers, templates, the renderer and the sensors, in this process."""
+    """Layers, templates, the renderer and the sensors, in this process. UserErrors of the renderer, or of a device that is not there."""
+    check_device(config.device)
+    renderer = load_renderer(config.render.renderer, config.device, keep_light=config.device != "cpu")
     encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()}).to(config.device)
     searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
     mover = Mover(assets, HandLayer(assets.hand).to(config.device), encoder, hand_capsules(assets.hand), searches)
-    renderer = load_renderer(config.render.renderer, config.device, keep_light=config.device != "cpu")
     return Sources(assets, mover, scenery.open_props(assets, mover, config), renderer, *load_sensors(config.device))
+
+
+def check_device(device: str) -> None:
+    """A UserError where a device is not there for both that work on it: Warp, which draws, and torch, which moves hands."""
+    if device == "cpu":
+        return
+    load_renderer("warp", device)
+    if not torch.cuda.is_available():
+        raise UserError(f"device {device}: Warp finds it, torch does not; install a torch built for CUDA, or give --device cpu")
 
 
 def generate_sequence(index: int, sources: Sources, config: GenerateConfig) -> HandSequence:

@@ -28,6 +28,7 @@ from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.cluster import Cluster, RayPool, check_address
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.finish import ShardMissing, describe_run, ended_run, finish_dataset
+from seqgen.pipeline.generate import check_device
 from seqgen.pipeline.loop import InProcess, Pool, make_shards
 from seqgen.pipeline.plan import Portion, ShardPlan, ShardPlans, plan_shards
 from seqgen.pipeline.process import one_thread, return_memory
@@ -73,12 +74,14 @@ def generate_dataset(
     *,
     overwrite: bool = False,
     portion: Portion = ALL,
+    content: dict[str, Any] | None = None,
     say: Callable[[str], None] = log.info,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """The data set of `config` in `directory`, or a portion of its shards; continues one that is unfinished, and extends one that has fewer sequences.
 
     `say` is told what is being done, `report` how far it is. The process itself works on one thread; `config.workers` Ray workers share the work.
+    `content`: what the data set says of its config, where `config` has another device (a repair without a GPU of what one made).
     ShardsFailed, after all else is done, when shards could not be made.
     """
     began = datetime.now(UTC)
@@ -90,7 +93,7 @@ def generate_dataset(
     with one_thread():
         assets = gather_assets(config, say)
     return_memory()
-    run = Run(config, directory, Origin(config.content(), assets.digest), assets, describe_run(config, began, num_workers(config)), say, report)
+    run = Run(config, directory, Origin(content or config.content(), assets.digest), assets, describe_run(config, began, num_workers(config)), say, report)
     with _held(directory) as hold:
         claim = claim_together(hold, run.origin) if portion.is_shared else claim_alone(hold, run.origin, overwrite=overwrite)
         if claim == "finished":
@@ -103,8 +106,10 @@ def generate_dataset(
 def check_means(config: GenerateConfig) -> None:
     """Refuses, before any work, a renderer, a device or a cluster that is not there. Of other machines' GPUs their workers know: a cluster's head may have none."""
     joins = bool(num_workers(config)) and check_address()
-    if config.render.renderer != "warp" or (config.device != "cpu" and not joins):
-        load_renderer(config.render.renderer, device=config.device)
+    if config.render.renderer != "warp":
+        load_renderer(config.render.renderer)
+    if not joins:
+        check_device(config.device)
 
 
 def num_workers(config: GenerateConfig) -> int:

@@ -17,13 +17,16 @@ from seqgen.dataset.provenance import describe_machine, differences
 from seqgen.errors import UserError
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
+from seqgen.pipeline.generate import check_device
 from seqgen.pipeline.process import one_thread
 from seqgen.places import Place
 
 
 @dataclass(frozen=True)
 class Reopened:
-    """A data set's config and assets, found to be those it was made from; its manifest, where that can be read; what of this platform may change bytes."""
+    """A data set's config and assets, found to be those it was made from; its manifest, where that can be read; what of this platform may change bytes.
+    `config` names the device to work on here: the CPU where the data set's own is not there; `origin` has the config as it is.
+    """
 
     config: GenerateConfig
     origin: Origin
@@ -73,7 +76,18 @@ def _reopen(where: str, told: dict[str, Any], manifest: Manifest | None, say: Ca
         changed = changed_assets(manifest.assets, assets.licences()) if manifest else []
         what = f"made from other assets than those here ({'; '.join(changed)})" if changed else "made by another version of seqgen, or its config has been changed"
         raise UserError(f"{where}: {what}; the same bytes need the same again")
+    config = _as_can_be_here(config, say)
     return Reopened(config, origin, assets, manifest, _other_platforms(manifest, describe_machine(config.device)))
+
+
+def _as_can_be_here(config: GenerateConfig, say: Callable[[str], None]) -> GenerateConfig:
+    """The config, with the CPU for a device that is not there."""
+    try:
+        check_device(config.device)
+    except UserError as error:
+        say(f"made with device = {config.device}, done on the CPU here, where bytes may come out otherwise ({error})")
+        return config.model_copy(update={"device": "cpu"})
+    return config
 
 
 def _other_platforms(manifest: Manifest | None, here: dict[str, Any]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def repair(directory: Place, faults: Sequence[Fault], *, workers: int | None, sa
     reopened = reopen(directory, say)
     lacking = make_unfinished(directory, reopened, {fault.file for fault in faults})
     say(f"making again: {', '.join(lacking) if lacking else 'dataset.json and index.parquet'}")
-    generate_dataset(reopened.config.model_copy(update={"workers": workers}), directory, say=say)
+    generate_dataset(reopened.config.model_copy(update={"workers": workers}), directory, content=reopened.origin.config, say=say)
     if reopened.manifest:
         _tell_other_bytes(reopened, read_manifest(directory), say)
 
