@@ -207,6 +207,27 @@ def test_auto_without_a_cluster_here(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster.check_address()
 
 
-@pytest.mark.parametrize(("gpus", "workers", "share"), [(1.0, 16, 0.0625), (8.0, 16, 0.5), (2.0, 3, 0.6666), (8.0, 4, 1.0), (0.0, 4, 0.0), (1.0, 30_000, 0.0)])
-def test_workers_share_the_gpus(gpus: float, workers: int, share: float) -> None:
-    assert cluster.gpu_share(gpus, workers) == share
+SHARES = {  # nodes as (GPUs, cores), workers, workers to a GPU
+    "one GPU": ([(1, 16)], 16, 16),
+    "eight": ([(8, 64)], 64, 8),
+    "few workers are spread": ([(8, 64)], 4, 1),
+    "an odd one has room": ([(2, 8)], 3, 2),
+    "a head without": ([(0, 4), (1, 8)], 100, 8),
+    "one node of ten has joined": ([(0, 4), (8, 64)], 640, 8),
+    "all ten have": ([(0, 4)] + [(8, 64)] * 10, 640, 8),
+    "few workers on many nodes": ([(1, 16)] * 4, 8, 2),
+    "none has joined": ([(0, 4)], 640, cluster.WORKERS_OF_UNSEEN_GPU),
+    "more than Ray's steps": ([(1, 100_000)], 30_000, 10_000),
+}
+
+
+@pytest.mark.parametrize("case", SHARES)
+def test_workers_share_the_gpus(case: str) -> None:
+    """A GPU holds so many and no more; never none, which would place workers where no GPU is."""
+    nodes, workers, each = SHARES[case]
+    share = cluster.gpu_share([{"CPU": float(cores), **({"GPU": float(gpus)} if gpus else {})} for gpus, cores in nodes], workers, grows=True)
+    assert each * share <= 1 < (each + 1) * share and round(share * 10_000) == pytest.approx(share * 10_000, abs=1e-9)
+
+
+def test_a_machine_alone_may_have_a_gpu_that_ray_does_not_know() -> None:
+    assert cluster.gpu_share([{"CPU": 4.0}], 4, grows=False) == 0 and cluster.gpu_share([{"CPU": 4.0, "GPU": 1.0}], 4, grows=False) == 0.25

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
@@ -31,6 +31,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 UNNEEDED = ("start_monitor", "start_log_monitor", "start_api_server")  # methods of Ray's node, see `_needed_alone`
 OBJECT_STORE_BYTES = 150_000_000  # beside the assets themselves
+WORKERS_OF_UNSEEN_GPU = 8  # where none has joined the cluster yet
 TEMPORARY_BYTES = 107 - len("/ray/session_2026-11-20_19-15-49_328190_4194304/sockets/plasma_store")  # a socket's name has 107 bytes (unix(7)); Ray adds these
 
 OTHER_VERSION = "Version mismatch"  # so begins what Ray says of a cluster with another Ray or Python
@@ -83,7 +84,7 @@ class RayPool:
 
         self.size, self.failures, self._failed_starts = cluster.num_workers, 0, 0
         self._shared = ray.put(work if _address() else work.kept())
-        self._gpus = gpu_share(ray.cluster_resources().get("GPU", 0.0), self.size) if work.config.device != "cpu" else 0.0
+        self._gpus = gpu_share([node["Resources"] for node in ray.nodes() if node["Alive"]], self.size, grows=bool(_address())) if work.config.device != "cpu" else 0.0
         self._jobs: dict[int, tuple[Any, ShardPlan | None, Any]] = {}  # by a number of their own: the promise, the shard, the worker
         self._numbers, self._ended = itertools.count(), SimpleQueue[tuple[int, Any]]()
 
@@ -138,9 +139,20 @@ class RayPool:
             raise UserError(f"Ray workers die before they can begin, {self._failed_starts} by now: {said} Fewer --workers take less memory; --workers 0 takes no Ray")
 
 
-def gpu_share(gpus: float, workers: int) -> float:
-    """How much of a GPU each worker has, so that Ray spreads them over all there are: the steps of Ray are ten-thousandths."""
-    return min(1.0, math.floor(gpus / workers * 10_000) / 10_000)
+def gpu_share(nodes: Sequence[Mapping[str, float]], workers: int, *, grows: bool) -> float:
+    """How much of a GPU each worker has, of nodes with so much of "GPU" and "CPU", in the steps of Ray, ten-thousandths. Where the cluster `grows`, more nodes may
+    join later: no GPU has more workers than those there now would need, nor than are cores to each GPU of the largest node, so that all its cores and GPUs are
+    in use; workers wait where no GPU is yet. A machine alone on which Ray finds none may have one all the same.
+    """
+    found = [(node.get("GPU", 0.0), node.get("CPU", 0.0)) for node in nodes if node.get("GPU", 0.0) >= 1]
+    if not found and not grows:
+        return 0.0
+    if not found:
+        log.warning("no node of the cluster has a GPU yet; workers wait for one, %d to each", WORKERS_OF_UNSEEN_GPU)
+        return 1 / WORKERS_OF_UNSEEN_GPU
+    gpus, cores = max(found)
+    to_each = min(workers / sum(gpus for gpus, _ in found), cores / gpus)
+    return max(1, 10_000 // max(1, math.ceil(to_each))) / 10_000
 
 
 class RemoteWorker:
