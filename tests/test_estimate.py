@@ -1,18 +1,21 @@
 """What a dry run says: the arithmetic from a made-up measurement, bytes against what is then written, and that it writes nothing and refuses what a run refuses."""
 
+import tracemalloc
 from itertools import count, islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from runs import small_config
 
 from seqgen.cli import run
 from seqgen.cli.generating import _duration, _size
+from seqgen.dataset.claim import Origin
 from seqgen.dataset.hold import hold_folder
 from seqgen.errors import UserError
 from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
-from seqgen.pipeline.estimate import Estimate, Measurement, estimate_run, foresee, measure, spread
+from seqgen.pipeline.estimate import Estimate, Measurement, estimate_run, foresee, measure, shards_to_make, spread
 from seqgen.pipeline.generate import open_sources
 from seqgen.pipeline.plan import Portion, plan_shards
 from seqgen.pipeline.run import generate_dataset
@@ -30,7 +33,7 @@ def records_of(size: int) -> int:
 def test_the_arithmetic_of_a_billion_frames() -> None:
     """10^8 clips in shards of 100, of 1/16 s and 300 kB each, on 10,000 cores: 625 s, 30 TB and what tar adds."""
     plans = plan_shards(GenerateConfig(sequences=10**8))
-    told = foresee(plans, range(len(plans)), MEASURED, 10_000)
+    told = foresee(plans, np.arange(len(plans)), MEASURED, 10_000)
     size = 10**6 * records_of(30_000_000)
     assert told == Estimate(10**8, 10**6, size, 10**8, 10**6, size, 10_000, 625.0)
 
@@ -39,10 +42,20 @@ def test_the_arithmetic_of_a_few_shards() -> None:
     """Ten clips in shards of 3, 3 | 2 | 2; two of them are there; a shard is one worker's alone."""
     plans = plan_shards(small_config())
     sizes = [records_of(300_000 * clips) for clips in (3, 3, 2, 2)]
-    assert foresee(plans, [0, 3], MEASURED, 8) == Estimate(10, 4, sum(sizes), 5, 2, sizes[0] + sizes[3], 2, 3 / 16)
-    assert foresee(plans, [0, 1, 2, 3], MEASURED, 1).seconds == 10 / 16
-    assert foresee(plans, [0, 1, 2, 3], MEASURED, 2).seconds == 5 / 16
-    assert foresee(plans, [], MEASURED, 8) == Estimate(10, 4, sum(sizes), 0, 0, 0, 1, 0.0)
+    assert foresee(plans, np.array([0, 3], int), MEASURED, 8) == Estimate(10, 4, sum(sizes), 5, 2, sizes[0] + sizes[3], 2, 3 / 16)
+    assert foresee(plans, np.array([0, 1, 2, 3], int), MEASURED, 1).seconds == 10 / 16
+    assert foresee(plans, np.array([0, 1, 2, 3], int), MEASURED, 2).seconds == 5 / 16
+    assert foresee(plans, np.array([], int), MEASURED, 8) == Estimate(10, 4, sum(sizes), 0, 0, 0, 1, 0.0)
+
+
+def test_the_places_of_many_shards_are_eight_bytes_each(tmp_path: Path) -> None:
+    """And not a list of numbers, of which each takes forty."""
+    config = GenerateConfig(sequences=10**6, output={"sequences_per_shard": 1})
+    tracemalloc.start()
+    _, todo = shards_to_make(tmp_path / "new", config, Origin(config.content(), "assets"), Portion(), overwrite=False)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(todo) == 10**6 and taken < 8.1e6
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 7, 100, 4096, 10_007])
@@ -69,7 +82,7 @@ def test_the_bytes_are_those_that_are_then_written(tmp_path: Path) -> None:
     ticks = count()
     measured = measure(config, open_sources(gather_assets(config), config), seconds=1.0, clock=lambda: float(next(ticks)))
     plans = plan_shards(config)
-    told = foresee(plans, range(len(plans)), measured, 1)
+    told = foresee(plans, np.arange(len(plans)), measured, 1)
     generate_dataset(config, tmp_path)
     written = sum(path.stat().st_size for path in (tmp_path / "shards").iterdir())
     assert measured.clips < 50 and abs(told.bytes / written - 1) < WITHIN and told.shards == len(list((tmp_path / "shards").iterdir()))

@@ -9,12 +9,13 @@ Writes nothing. Does not know what a cluster's cores are like: they are taken to
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import gcd
 
 import numpy as np
+from jaxtyping import Int
 
 from seqgen.dataset.claim import Origin, check_place, judge_folder, read_claim
 from seqgen.dataset.encoding import encode_sequence
@@ -32,6 +33,8 @@ from seqgen.places import Place
 
 log = logging.getLogger(__name__)
 MEASURED_S = 5.0
+AT_ONCE = 100_000  # shards that are numbers of Python's at a time
+Places = Int[np.ndarray, " shards"]  # of shards in a plan, which may be a hundred million
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,19 @@ def spread(total: int) -> Iterator[int]:
     return (number * step % total for number in range(total))
 
 
-def foresee(plans: ShardPlans, todo: Sequence[int], measured: Measurement, workers: int) -> Estimate:
+def foresee(plans: ShardPlans, todo: Places, measured: Measurement, workers: int) -> Estimate:
     """What comes of shards of which those at `todo` are still to be made. No shard is shared between workers."""
-    sizes = plans.lengths()
-    lacking = plans.lengths(todo)
-    sequences = sum(length * count for length, count in lacking.items())
+    sizes, lacking = _lengths(plans, np.arange(len(plans))), _lengths(plans, todo)
+    total, sequences = (sum(length * count for length, count in lengths.items()) for lengths in (sizes, lacking))
     hands = max(1, min(workers, len(todo)))
     seconds = max(sequences * measured.clip_s / hands, max(lacking, default=0) * measured.clip_s)
-    return Estimate(plans.sequences, len(plans), _bytes(sizes, measured), sequences, len(todo), _bytes(lacking, measured), hands, seconds)
+    return Estimate(total, len(plans), _bytes(sizes, measured), sequences, len(todo), _bytes(lacking, measured), hands, seconds)
+
+
+def _lengths(plans: ShardPlans, places: Places) -> Counter[int]:
+    """How many of the shards at these places hold how many sequences."""
+    pieces = (places[first : first + AT_ONCE].tolist() for first in range(0, len(places), AT_ONCE))
+    return sum(map(plans.lengths, pieces), Counter())
 
 
 def _bytes(lengths: Counter[int], measured: Measurement) -> int:
@@ -115,28 +123,28 @@ def _bytes(lengths: Counter[int], measured: Measurement) -> int:
     return sum(count * shard_bytes(round(length * measured.bytes)) for length, count in lengths.items())
 
 
-def shards_to_make(directory: Place, config: GenerateConfig, origin: Origin, portion: Portion, *, overwrite: bool) -> tuple[ShardPlans, list[int]]:
+def shards_to_make(directory: Place, config: GenerateConfig, origin: Origin, portion: Portion, *, overwrite: bool) -> tuple[ShardPlans, Places]:
     """The shards that a run would answer for, and the places of those that it would make. A UserError where it would be refused."""
     plans = portion.among(plan_shards(config))
     check_place(directory)
     if not directory.is_dir():
-        return plans, list(range(len(plans)))
+        return plans, np.arange(len(plans))
     if portion.is_shared:
         return plans, _missing(directory, origin, plans, overwrite=overwrite)
     with held_alone(directory):
         return plans, _missing(directory, origin, plans, overwrite=overwrite)
 
 
-def _missing(directory: Place, origin: Origin, plans: ShardPlans, *, overwrite: bool) -> list[int]:
+def _missing(directory: Place, origin: Origin, plans: ShardPlans, *, overwrite: bool) -> Places:
     claim = judge_folder(directory, origin, overwrite=overwrite)
     if claim == "new":
-        return list(range(len(plans)))
+        return np.arange(len(plans))
     if claim == "finished":
-        return []
+        return np.empty(0, int)
     there = np.zeros(len(plans), bool)
     for name in _there(directory, plans):
         there[plans.place(name)] = True
-    return np.flatnonzero(~there).tolist()
+    return np.flatnonzero(~there)
 
 
 def _there(directory: Place, plans: ShardPlans) -> Iterator[str]:
