@@ -1,6 +1,7 @@
 """Shards that fail are tried again, then set aside while the rest goes on; one in the foreground; ranges; data sets that grow."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from seqgen.dataset.claim import Origin, claim_folder
 from seqgen.dataset.verify import verify_dataset
 from seqgen.errors import UserError
 from seqgen.pipeline import cluster, plan, work
+from seqgen.pipeline.assets import gather_assets
+from seqgen.pipeline.estimate import shards_to_make
 from seqgen.pipeline.generate import generate_sequences
 from seqgen.pipeline.plan import Portion, parse_range, plan_shards
 from seqgen.pipeline.run import Outcome, ShardsFailed, generate_dataset
@@ -228,6 +231,27 @@ def test_a_finished_data_set_grows_to_the_bytes_of_a_larger_one(tmp_path: Path, 
     assert content(tmp_path) == content(larger)
     assert (tmp_path / "shards" / "train-000000.tar").stat().st_mtime_ns == kept
     assert {clip.key: clip.meta for clip in open_dataset(tmp_path) if clip.key in first} == {key: clip.meta for key, clip in first.items()}
+
+
+def test_kept_shards_are_hashed_once(tmp_path: Path, larger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the first run that takes them over, and by a later one where they were touched since; a dry run notes nothing."""
+    from seqgen.dataset import progress
+
+    hashed: list[str] = []
+    digest = progress.file_digest
+    monkeypatch.setattr(progress, "file_digest", lambda path: hashed.append(path.name) or digest(path))
+    generate_dataset(small_config(), tmp_path)
+    grown = small_config(sequences=25)
+    generate_dataset(grown, tmp_path, portion=Portion(0, 9))
+    assert hashed == ["train-000000.tar"]
+    generate_dataset(grown, tmp_path, portion=Portion(0, 9))
+    assert hashed == ["train-000000.tar"]
+    os.utime(tmp_path / "shards" / "train-000000.tar", ns=(1, 1))
+    assert shards_to_make(tmp_path, grown, Origin(grown.content(), gather_assets(grown).digest), Portion(0, 9), overwrite=False)[1].size == 0
+    generate_dataset(grown, tmp_path, portion=Portion(0, 9))
+    generate_dataset(grown, tmp_path, portion=Portion(0, 9))
+    assert hashed == ["train-000000.tar"] * 3
+    assert generate_dataset(grown, tmp_path).whole and content(tmp_path) == content(larger)
 
 
 @pytest.mark.slow

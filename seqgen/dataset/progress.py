@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,7 @@ def record_shard(directory: Place, shard: ShardRecord, rows: Sequence[IndexRow],
     """Notes that a shard of the data set of this identity is durable. `just_written`, or hashed, by the caller: a later run need not read it as long as its time
     stamp stays what it is."""
     modified_ns = (directory / SHARD_FOLDER / shard.name).stat().st_mtime_ns if just_written else None
-    content = {"identity": identity, "shard": asdict(shard), "modified_ns": modified_ns, "rows": _packed(columns_of(rows))}
-    write_text(_record_path(directory, shard.name), json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n")
+    _write_record(directory, FinishedShard(shard, columns_of(rows), modified_ns), identity)
     if isinstance(directory, Path):  # in a store a request for each shard; the record outweighs what an earlier run noted
         _failure_path(directory, shard.name).unlink(missing_ok=True)
 
@@ -101,11 +100,18 @@ def recorded_shards(directory: Place, planned: Planned, identity: str) -> Iterat
     return (record for record in read_records(directory, _asked(directory, planned), identity) if record)
 
 
-def finished_shards(directory: Place, planned: Planned, identity: str) -> Iterator[ShardRecord]:
-    """Those of them that need not be made again: their files have the recorded hash, or the time stamp that they had when they had it."""
+def finished_shards(directory: Place, planned: Planned, identity: str, *, note: bool = False) -> Iterator[ShardRecord]:
+    """Those of them that need not be made again: their files have the recorded hash, or the time stamp that they had when they had it. `note`: what was hashed here
+    is recorded with its time stamp, so that no later run hashes it again."""
     for record, modified_ns in _records_and_times(directory, _asked(directory, planned), identity):
-        if record and (modified_ns == record.modified_ns or file_digest(directory / SHARD_FOLDER / record.shard.name) == record.shard.sha256):
-            yield record.shard
+        if not record:
+            continue
+        if modified_ns != record.modified_ns:
+            if file_digest(directory / SHARD_FOLDER / record.shard.name) != record.shard.sha256:
+                continue
+            if note:
+                _write_record(directory, replace(record, modified_ns=modified_ns), identity)
+        yield record.shard
 
 
 def _asked(directory: Place, planned: Planned) -> Iterator[tuple[str, Sequence[int]]]:
@@ -169,6 +175,11 @@ def _names(directory: Place) -> Iterator[str]:
 def _recorded_names(directory: Place) -> Iterator[str]:
     """The names of the shards that have a record."""
     return (name.removesuffix(".json") for name in _names(directory) if name.endswith(RECORD_ENDING) and not name.startswith("."))
+
+
+def _write_record(directory: Place, record: FinishedShard, identity: str) -> None:
+    content = {"identity": identity, "shard": asdict(record.shard), "modified_ns": record.modified_ns, "rows": _packed(record.columns)}
+    write_text(_record_path(directory, record.shard.name), json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def _record_path(directory: Place, shard: str) -> Place:

@@ -217,7 +217,7 @@ class Run:
     def missing(self, chosen: ShardPlans) -> tuple[_Todo, int]:
         """The chosen shards that must be made, and how many sequences the others hold."""
         done, there = np.zeros(len(chosen), bool), 0
-        for shard in finished_shards(self.directory, chosen.ids, self.origin.identity):
+        for shard in finished_shards(self.directory, chosen.ids, self.origin.identity, note=True):
             place = chosen.place(shard.name)
             there += 0 if done[place] else shard.sequences
             done[place] = True

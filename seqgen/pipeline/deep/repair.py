@@ -38,7 +38,7 @@ def make_unfinished(directory: Path, reopened: Reopened, bad: Collection[str]) -
         forget_shards(directory)
         rewrite_claim(directory, reopened.origin)
         for shard, rows in sound.values():
-            record_shard(directory, shard, rows, reopened.origin.identity)
+            record_shard(directory, shard, rows, reopened.origin.identity, just_written=True)  # they were hashed
         if reopened.manifest:
             note_runs_of(directory, reopened.manifest.run)
         _clear(directory, {plan.name for plan in plans}, sound.keys())
