@@ -98,7 +98,7 @@ class ShardPlans(Sequence[ShardPlan]):
 
     def lengths(self, chosen: Sequence[int] | None = None) -> Counter[int]:
         """How many of them hold how many sequences; or of those at some places."""
-        places = np.asarray(self.places, int) if chosen is None else self.places.start + self.places.step * np.asarray(chosen, int)
+        places = np.arange(self.places.start, self.places.stop, self.places.step) if chosen is None else self.places.start + self.places.step * np.asarray(chosen, int)
         found: Counter[int] = Counter()
         for split in filter(len, self.splits):
             start = self._starts[split.split]
