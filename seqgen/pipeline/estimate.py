@@ -32,7 +32,7 @@ from seqgen.pipeline.run import check_means, num_workers
 from seqgen.places import Place
 
 log = logging.getLogger(__name__)
-AT_ONCE = 32  # clips between two looks at the clock, at most
+CLIPS_AT_ONCE = 32  # clips between two looks at the clock, at most
 MEASURED_S = 5.0
 AT_ONCE = 100_000  # shards that are numbers of Python's at a time
 Places = Int[np.ndarray, " shards"]  # of shards in a plan, which may be a hundred million
@@ -85,7 +85,7 @@ def measure(config: GenerateConfig, sources: Sources, *, seconds: float = MEASUR
     """Clips from all over the data set, for so many seconds or until there are no more. The first is made once before, for what only a first one costs."""
     with one_thread():
         indices = spread(config.sequences)
-        at_once = min(AT_ONCE, motions_at_once(config), 4 * pictures_at_once(config))  # large pictures take seconds: fewer of them between two looks at the clock
+        at_once = min(CLIPS_AT_ONCE, motions_at_once(config), 4 * pictures_at_once(config))  # large pictures take seconds: fewer of them between two looks at the clock
         list(generate_sequences([0], sources, config))
         taken, generated, encoded, sizes = clock(), 0.0, 0.0, list[int]()
         while generated + encoded < seconds and (chosen := list(islice(indices, at_once))):
