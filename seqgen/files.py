@@ -21,7 +21,8 @@ import numpy as np
 
 from seqgen.errors import UserError
 from seqgen.places import Place
-from seqgen.remote import RemotePath, StoreError
+from seqgen.remote import RemotePath
+from seqgen.store_errors import StoreError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from seqgen.errors import UserError
-from seqgen.remote import OBJECT_STORES, FileFacts, RemotePath, StoreError
+from seqgen.remote import OBJECT_STORES, FileFacts, RemotePath
+from seqgen.store_errors import StoreError
 
 LOCAL = ("file", "local")
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+)://(.*)", re.DOTALL)

@@ -18,30 +18,21 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from seqgen.errors import UserError
+from seqgen.store_errors import MOST_WORDS, StoreError, answering
 
 # Those where a put is one step, and where a file may be made on condition that there is none. Elsewhere files are put aside and renamed.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # of pyproject.toml
-DENIED = re.compile(r"denied|forbidden|unauthori[sz]ed|credential|permission|\b40[13]\b", re.IGNORECASE)
 STAMPS = ("LastModified", "last_modified", "mtime", "modified", "created")  # what drivers call the time of the last change
 READ_AHEAD = 2**23  # bytes
 ONE_PIECE_AT_A_TIME = {"s3": {"max_concurrency": 1}, "s3a": {"max_concurrency": 1}}  # of a large file; s3fs would hold ten of 50 MB
-MOST_WORDS = 200  # characters of a driver's message that are shown
-
-
-class StoreError(OSError):
-    """What a store answers in place of what it was asked for, after its driver's own tries: `errno` is EACCES where rights or keys are missing, ENOENT where the
-    bucket is, EIO for all else, which may pass. In one line, without keys."""
-
-    def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}"
 
 
 class FileFacts(NamedTuple):
@@ -113,7 +104,7 @@ class RemotePath:
         except ValueError:
             raise UserError(f"{self}: no store is known by {self.protocol}://; s3:// and gs:// are, and others that fsspec has drivers for") from None
         uncached = {"use_listings_cache": False} if self.puts_are_atomic else {}  # others write there too
-        with _answering(self):  # some connect at once, some are no store but a view of a file
+        with self._answering():  # some connect at once, some are no store but a view of a file
             return url_to_fs("/".join((self.base, *self.parts)), **uncached)
 
     def exists(self) -> bool:
@@ -158,13 +149,13 @@ class RemotePath:
         """Those of files right in this folder, None of those that are not there; all are asked for at once."""
         if not names:
             return []
-        with _answering(self):
+        with self._answering():
             store, folder = self.driver()
             told = store.cat([f"{folder}/{name}" for name in names], on_error="return")
         answers = [told[f"{folder}/{name}"] for name in names]
         for name, error in zip(names, answers, strict=True):
             if isinstance(error, Exception) and not isinstance(error, FileNotFoundError | IsADirectoryError):
-                with _answering(self / name):
+                with (self / name)._answering():
                     raise error
         return [answer if isinstance(answer, bytes) else None for answer in answers]
 
@@ -187,11 +178,11 @@ class RemotePath:
     def put(self, file: Path) -> None:
         """The content of a local file, in place of what is there: seen whole or not at all."""
         aside = self if self.puts_are_atomic else self.with_name(f".{self.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
-        with _answering(self):
+        with self._answering():
             store, path = self.driver()
             if aside is not self:
                 store.makedirs(path.rpartition("/")[0], exist_ok=True)
-        with _answering(self, missing_is_wrong=True):
+        with self._answering(missing_is_wrong=True):
             store.put_file(str(file), aside.driver()[1], **ONE_PIECE_AT_A_TIME.get(self.protocol, {}))
             if aside is not self:
                 store.mv(aside.driver()[1], path)
@@ -235,7 +226,7 @@ class RemotePath:
 
     def _found(self, beginning: str) -> dict[str, Any]:
         """What is told of the files under this folder whose names begin so."""
-        with _answering(self):
+        with self._answering():
             store, folder = self.driver()
             try:
                 found = store.find(folder, prefix=beginning, detail=True)
@@ -249,8 +240,11 @@ class RemotePath:
         except FileNotFoundError:
             return None
 
+    def _answering(self, *, missing_is_wrong: bool = False) -> AbstractContextManager[None]:
+        return answering(str(self), self.base, missing_is_wrong=missing_is_wrong)
+
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        with _answering(self):
+        with self._answering():
             store, path = self.driver()
             return getattr(store, method)(path, *arguments, **options)
 
@@ -258,34 +252,6 @@ class RemotePath:
 def _remedy(protocol: str, error: ImportError) -> str:
     """What to install for a protocol."""
     return f"pip install 'seqgen[{EXTRAS[protocol]}]'" if protocol in EXTRAS else " ".join(str(error).split())[:MOST_WORDS]
-
-
-@contextmanager
-def _answering(place: RemotePath, *, missing_is_wrong: bool = False) -> Iterator[None]:
-    """Names what a store answers. Drivers raise errors of all libraries that they stand on, so whatever comes out of one is the store's; it is asked with names and
-    bytes alone."""
-    try:
-        yield
-    except (UserError, StoreError):
-        raise
-    except Exception as error:
-        text = _told(error, place)
-        if isinstance(error, FileExistsError):
-            raise FileExistsError(errno.EEXIST, text, str(place)) from None
-        if isinstance(error, FileNotFoundError):
-            kind = StoreError if missing_is_wrong else FileNotFoundError
-            raise kind(errno.ENOENT, text, str(place)) from None
-        denied = isinstance(error, PermissionError) or DENIED.search(f"{type(error).__name__} {text}")
-        raise StoreError(errno.EACCES if denied else errno.EIO, text, str(place)) from None
-
-
-def _told(error: Exception, place: RemotePath) -> str:
-    """A driver's message in one line, without user and password of the URL."""
-    text = " ".join(str(error.args[-1] if isinstance(error, OSError) and error.args else error).split()) or type(error).__name__
-    user = place.base.partition("://")[2].rpartition("@")[0]
-    for secret in filter(None, (user, user.partition(":")[2])):
-        text = text.replace(secret, "***")
-    return text[:MOST_WORDS]
 
 
 def _facts(entry: dict[str, Any]) -> FileFacts:

@@ -23,7 +23,8 @@ from seqgen import files
 from seqgen.errors import UserError
 from seqgen.files import remove_tree, written_aside
 from seqgen.places import Place, check_store, contents_in, facts_in, names_in, place_of, try_store
-from seqgen.remote import RemotePath, StoreError
+from seqgen.remote import RemotePath
+from seqgen.store_errors import StoreError
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from seqgen.cli.stopping import Stopping
 from seqgen.cli.terminal import check_current_folder, mend_streams
 from seqgen.config import shipped_configs
 from seqgen.errors import UserError
-from seqgen.remote import StoreError
+from seqgen.store_errors import StoreError
 
 CONFIG_KINDS = ("train", "domains")  # folders of configs beside those of `seqgen generate`
 # Commands whose options are the fields of a config, not argparse's.

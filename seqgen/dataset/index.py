@@ -32,7 +32,8 @@ import numpy as np
 from seqgen.dataset.licences import OPEN_LICENCES
 from seqgen.errors import UserError
 from seqgen.places import Place
-from seqgen.remote import RemotePath, StoreError
+from seqgen.remote import RemotePath
+from seqgen.store_errors import StoreError
 
 if TYPE_CHECKING:
     import pyarrow

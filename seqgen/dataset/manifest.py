@@ -35,8 +35,8 @@ from seqgen.dataset.tally import ShardTable, Tally, tally_of
 from seqgen.errors import UserError
 from seqgen.files import json_text, written_aside
 from seqgen.places import Place, facts_in
-from seqgen.remote import StoreError
 from seqgen.splits import SPLITS
+from seqgen.store_errors import StoreError
 
 MANIFEST_NAME = "dataset.json"
 SHARD_FOLDER = "shards"

@@ -20,7 +20,8 @@ from seqgen.pipeline.generate import open_sources
 from seqgen.pipeline.plan import ShardPlan, make_shard
 from seqgen.pipeline.process import one_thread, return_memory
 from seqgen.places import Place, try_store
-from seqgen.remote import RemotePath, StoreError
+from seqgen.remote import RemotePath
+from seqgen.store_errors import StoreError
 
 MAX_TRIES = 3
 Made = ShardRecord | FailedShard

@@ -24,7 +24,7 @@ from seqgen.dataset.verify.walk import Clip, read_clips
 from seqgen.errors import UserError
 from seqgen.files import PARTIAL_GLOB, file_digest
 from seqgen.places import Place
-from seqgen.remote import StoreError
+from seqgen.store_errors import StoreError
 
 __all__ = ["Fault", "verify_dataset"]
 Report = Callable[[int, int], None]
