@@ -63,19 +63,18 @@ class PoseEncoder(nn.Module):
     def of_clips(self, joints_m: Float[Array, "clips frames 21 3"]) -> Float32[Array, "clips frames 15 3"]:
         """The same for whole clips, to use and not to train: each has the bits that it has alone.
 
-        A product whose rows are all frames of all clips rounds differently with their number, and one by MKL with where the rows begin in memory. So on the
-        CPU each clip has its own product, by numpy's BLAS, which packs what it multiplies.
+        A product whose rows are all frames of all clips rounds differently with their number, and one by MKL with where the rows begin in memory. So each clip
+        has its own product, by numpy's BLAS, which packs what it multiplies. On the CPU, that is: an encoder that was moved elsewhere is no use here.
         """
         clips, frames = joints_m.shape[:2]
-        rows = torch.as_tensor(np.ascontiguousarray(joints_m, np.float32).reshape(clips * frames, 63)).to(self.mean.device)
+        rows = torch.from_numpy(np.ascontiguousarray(joints_m, np.float32).reshape(clips * frames, 63))
 
         def each_clip(layer: nn.Linear, rows: Tensor) -> Tensor:
             products = np.matmul(rows.numpy().reshape(clips, frames, -1), layer.weight.numpy().T)
             return torch.from_numpy(products.reshape(clips * frames, -1)) + layer.bias
 
         with torch.no_grad():
-            rotations = self._through(rows, (lambda layer, rows: layer(rows)) if rows.is_cuda else each_clip)
-        return rotations.cpu().numpy().reshape(clips, frames, 15, 3)
+            return self._through(rows, each_clip).numpy().reshape(clips, frames, 15, 3)
 
     def _through(self, rows: Float[Tensor, "rows 63"], linear: Callable[[nn.Linear, Tensor], Tensor]) -> Float[Tensor, "rows 45"]:
         hidden = (rows - self.mean) / self.scale

@@ -8,7 +8,7 @@ joint 0 (the wrist); the translation comes last. Rotation axes are those of the 
 
 A row of a batch has the same bits as the row alone, and a test says so. Products with a constant matrix do not give that by themselves: a matrix
 times a vector rounds differently when rows are batched. So directions are multiplied and summed elementwise; only the weights, whose every row
-meets a whole matrix, go through a product. Of the surface the coordinates come before the points, which then lie along memory.
+meets a whole matrix, go through a product, and on a GPU not even they. Of the surface the coordinates come before the points, which then lie along memory.
 
 Does not know: joint limits (`anatomy.py`), cameras, left hands (mirror the world).
 """
@@ -63,6 +63,22 @@ def _moved_by(directions: Float[Tensor, "amounts 3 points"], amounts: Float[Tens
     return moved
 
 
+def _blended(transforms: Float[Tensor, "batch joints 12"], weights: Float[Tensor, "joints points"]) -> Float[Tensor, "batch 12 points"]:
+    """Each point's share of the joints' motions. On the CPU every row has a product of its own; on a GPU a product's rounding may change with the batch, so there
+    joints are added one after another."""
+    if not transforms.is_cuda:
+        return torch.bmm(transforms.mT.contiguous(), weights.expand(len(transforms), -1, -1))
+    return _added_up(transforms, weights)
+
+
+def _added_up(transforms: Float[Tensor, "batch joints 12"], weights: Float[Tensor, "joints points"]) -> Float[Tensor, "batch 12 points"]:
+    """`_blended`, elementwise."""
+    blended = transforms[:, 0, :, None] * weights[0]
+    for joint in range(1, len(weights)):
+        blended = blended + transforms[:, joint, :, None] * weights[joint]
+    return blended
+
+
 def _for_each(of_shapes: Float[Tensor, "shapes *rest"], batch: int) -> Float[Tensor, "batch *rest"]:
     """What each shape has, for as many rows as fall to it."""
     if len(of_shapes) == batch:
@@ -94,7 +110,7 @@ class SkinnedPoints(torch.nn.Module):
             bent = (rotations[:, 1:] - torch.eye(3, dtype=betas.dtype, device=betas.device)).flatten(2)
             for joint, directions in enumerate(self.pose_directions):
                 rest = rest + _moved_by(directions, bent[:, joint])
-        blended = torch.bmm(transforms.flatten(2).mT.contiguous(), self.weights.expand(len(rotations), -1, -1))
+        blended = _blended(transforms.flatten(2), self.weights)
         *columns, carried = blended.unflatten(1, (3, 4)).unflatten(0, (len(rest), -1)).unbind(3)
         for axis, column in enumerate(columns):
             carried = torch.addcmul(carried, column, rest[:, None, axis, None])

@@ -79,7 +79,7 @@ class RenderConfig(Section):
 class OutputConfig(Section):
     sequences_per_shard: int = Field(100, ge=1, le=100_000)
     """clips in one tar file"""
-    jpeg_quality: int = Field(95, ge=1, le=100)
+    jpeg_quality: int = Field(92, ge=1, le=100)
     """quality of the RGB frames"""
     preview: int = Field(6, ge=0, le=100)
     """clips in the preview picture that a finished run leaves in its folder"""

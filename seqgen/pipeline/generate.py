@@ -86,7 +86,7 @@ def open_sources(assets: Assets, config: GenerateConfig) -> Sources:
     """Layers, templates, the renderer and the sensors, in this process. UserErrors of the renderer, or of a device that is not there."""
     check_device(config.device)
     renderer = load_renderer(config.render.renderer, config.device, keep_light=config.device != "cpu")
-    encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()}).to(config.device)
+    encoder = encoder_of({name: torch.tensor(array) for name, array in assets.encoder.items()})  # on the CPU, whatever the device: see `of_clips`
     searches = {split: pose_search(source.bank.joints_m) for split, source in assets.poses.items()} if config.flow.kind == "paper" else {}
     mover = Mover(assets, HandLayer(assets.hand).to(config.device), encoder, hand_capsules(assets.hand), searches)
     return Sources(assets, mover, scenery.open_props(assets, mover, config), renderer, *load_sensors(config.device))

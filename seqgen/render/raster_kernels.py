@@ -20,10 +20,11 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 SUBPIXELS = 4096  # fixed-point steps of a pixel
 EMPTY = 0xFFFFFFFFFFFFFFFF  # the key of a sample that no triangle covers
 
-_SUBPIXELS = wp.constant(float(SUBPIXELS))
-_SHIFT = wp.constant(SUBPIXELS.bit_length() - 1)
-_GUARD_PX = wp.constant(131072.0)  # 30 bits of fixed point: a product of two differences stays below 2^61
-_NEAR_M = wp.constant(0.01)
+SHIFT = SUBPIXELS.bit_length() - 1
+GUARD_PX = 131072.0  # 30 bits of fixed point: a product of two differences stays below 2^61
+NEAR_M = 0.01
+
+_NEAR_M = wp.constant(NEAR_M)
 
 
 @no_type_check
@@ -52,17 +53,6 @@ class Moments:
 
 @no_type_check
 @wp.func
-def vertex_at(vertices: wp.array2d(dtype=wp.vec3), moments: Moments, moment: wp.int32, frame: wp.int32, i: wp.int32):
-    """The vertex at a moment; moment 0 is the frame's own."""
-    if moment == 0:
-        return vertices[frame, i]
-    near = moments.frames[frame]
-    share = moments.weights[moment, frame]
-    return vertices[near[0], i] * share[0] + vertices[near[1], i] * share[1] + vertices[near[2], i] * share[2]
-
-
-@no_type_check
-@wp.func
 def on_picture(p: wp.vec3, k: wp.mat33, perspective: wp.bool):
     """x, y in pixels and the weight 1/z (1 in weak perspective) of a point; the weight of one too near is 0."""
     weight = wp.float32(1.0)
@@ -71,6 +61,58 @@ def on_picture(p: wp.vec3, k: wp.mat33, perspective: wp.bool):
         if p[2] > _NEAR_M:
             weight = 1.0 / p[2]
     return wp.vec3(k[0, 0] * p[0] * weight + k[0, 2], k[1, 1] * p[1] * weight + k[1, 2], weight)
+
+
+# C++ of the end of a loop over vertices: (x, y) px, weight and depth as a ScreenVertex, in fixed point unless it is too near or too far beside the picture.
+_PUT = """
+        const bool drawn = (weight > 0.0f) & (wp::abs(x) < GUARD) & (wp::abs(y) < GUARD);
+        on_screen[i].x = (int)wp::rint(drawn ? x * SUBPIXELS : 0.0f);
+        on_screen[i].y = (int)wp::rint(drawn ? y * SUBPIXELS : 0.0f);
+        on_screen[i].weight = drawn ? weight : 0.0f;
+        on_screen[i].depth = drawn ? depth : 0.0f;
+""".replace("GUARD", f"{GUARD_PX}f").replace("SUBPIXELS", f"{SUBPIXELS}.0f")
+
+
+@no_type_check
+@wp.func_native("""
+    const float* own = (const float*)(vertices.data + (size_t)frame * vertices.shape[1]);
+    const float *near[3], *k = (const float*)(intrinsics.data + frame);
+    for (int n = 0; n < 3; ++n)
+        near[n] = (const float*)(vertices.data + (size_t)moments.frames.data[frame].c[n] * vertices.shape[1]);
+    const float* share = (const float*)(moments.weights.data + (size_t)moment * moments.weights.shape[1] + frame);
+    auto* on_screen = screen.data + ((size_t)moment * screen.shape[1] + frame) * screen.shape[2];
+    auto at = [&](int i) { return moment == 0 ? own[i] : near[0][i] * share[0] + near[1][i] * share[1] + near[2][i] * share[2]; };
+    #pragma clang loop vectorize(assume_safety)
+    for (int i = first; i < last; ++i) {
+        const float depth = at(3 * i + 2), weight = perspective ? (depth > NEAR ? 1.0f / depth : 0.0f) : 1.0f;
+        const float x = k[0] * at(3 * i) * weight + k[2], y = k[4] * at(3 * i + 1) * weight + k[5];
+PUT
+    }
+    // a pixel's samples lie less than half a pixel from its centre, so those up to x belong at most to the next pixel
+    int bounds[4] = {0x7FFFFFFF, 0x7FFFFFFF, 0x7FFFFFFF, 0x7FFFFFFF};
+    for (int i = first; i < last; ++i) {
+        const int x = on_screen[i].x >> SHIFT, y = on_screen[i].y >> SHIFT, beyond = on_screen[i].weight > 0.0f ? 0 : 0x7FFFFFFF;
+        bounds[0] = wp::min(bounds[0], beyond | x);
+        bounds[1] = wp::min(bounds[1], beyond | y);
+        bounds[2] = wp::min(bounds[2], beyond | (-x - 1));
+        bounds[3] = wp::min(bounds[3], beyond | (-y - 1));
+    }
+    for (int k = 0; k < 4; ++k)
+        wp::atomic_min(boxes, frame, k, bounds[k]);
+""".replace("PUT", _PUT).replace("NEAR", f"{NEAR_M}f").replace("SHIFT", str(SHIFT)))
+def project_piece(
+    vertices: wp.array2d(dtype=wp.vec3),
+    moments: Moments,
+    intrinsics: wp.array(dtype=wp.mat33),
+    perspective: wp.bool,
+    moment: wp.int32,
+    frame: wp.int32,
+    first: wp.int32,
+    last: wp.int32,
+    screen: wp.array3d(dtype=ScreenVertex),
+    boxes: wp.array2d(dtype=wp.int32),
+):
+    """Vertices `first` to `last` - 1 at a moment: on the picture, and in the frame's box; moment 0 is the frame's own."""
 
 
 @no_type_check
@@ -82,38 +124,43 @@ def project(
     perspective: wp.bool,
     screen: wp.array3d(dtype=ScreenVertex),
     boxes: wp.array2d(dtype=wp.int32),
+    piece: wp.int32,
 ):
-    """One thread a vertex and moment. Shrinks the frame's (x_low, y_low, -x_high, -y_high), pixels, until the box holds the vertex."""
-    moment, frame, i = wp.tid()
-    p = vertex_at(vertices, moments, moment, frame, i)
-    place = on_picture(p, intrinsics[frame], perspective)
-    vertex = ScreenVertex()
-    if place[2] > 0.0 and wp.abs(place[0]) < _GUARD_PX and wp.abs(place[1]) < _GUARD_PX:
-        vertex.x = int(wp.rint(place[0] * _SUBPIXELS))
-        vertex.y = int(wp.rint(place[1] * _SUBPIXELS))
-        vertex.weight = place[2]
-        vertex.depth = p[2]
-        # a pixel's samples lie less than half a pixel from its centre, so those up to x belong at most to the next pixel
-        wp.atomic_min(boxes, frame, 0, vertex.x >> _SHIFT)
-        wp.atomic_min(boxes, frame, 1, vertex.y >> _SHIFT)
-        wp.atomic_min(boxes, frame, 2, -(vertex.x >> _SHIFT) - 1)
-        wp.atomic_min(boxes, frame, 3, -(vertex.y >> _SHIFT) - 1)
-    screen[moment, frame, i] = vertex
+    """One thread `piece` vertices of a moment and frame. Shrinks the frame's (x_low, y_low, -x_high, -y_high), pixels, until the box holds the vertices."""
+    row, i = wp.tid()
+    frames = screen.shape[1]
+    last = wp.min((i + 1) * piece, screen.shape[2])
+    project_piece(vertices, moments, intrinsics, perspective, row // frames, row % frames, i * piece, last, screen, boxes)
+
+
+@no_type_check
+@wp.func_native("""
+    const float *own = (const float*)(vertices.data + (size_t)frame * vertices.shape[1]), *m = (const float*)(light_from_camera.data + frame), weight = 1.0f;
+    auto* on_screen = screen.data + (size_t)frame * screen.shape[2];
+    #pragma clang loop vectorize(assume_safety)
+    for (int i = first; i < last; ++i) {
+        const float p = own[3 * i], q = own[3 * i + 1], r = own[3 * i + 2];
+        const float x = m[0] * p + m[1] * q + m[2] * r + m[3], y = m[4] * p + m[5] * q + m[6] * r + m[7], depth = m[8] * p + m[9] * q + m[10] * r + m[11];
+PUT
+    }
+""".replace("PUT", _PUT))
+def project_to_light_piece(
+    vertices: wp.array2d(dtype=wp.vec3),
+    light_from_camera: wp.array(dtype=wp.mat44),
+    frame: wp.int32,
+    first: wp.int32,
+    last: wp.int32,
+    screen: wp.array3d(dtype=ScreenVertex),
+):
+    """Vertices `first` to `last` - 1: their places on the frame's shadow map, in texels, and how far from the light they are, in metres."""
 
 
 @no_type_check
 @wp.kernel
-def project_to_light(vertices: wp.array2d(dtype=wp.vec3), light_from_camera: wp.array(dtype=wp.mat44), screen: wp.array3d(dtype=ScreenVertex)):
-    """One thread a vertex: its place on the frame's shadow map, in texels, and how far from the light, in metres."""
+def project_to_light(vertices: wp.array2d(dtype=wp.vec3), light_from_camera: wp.array(dtype=wp.mat44), screen: wp.array3d(dtype=ScreenVertex), piece: wp.int32):
+    """One thread `piece` vertices of a frame."""
     frame, i = wp.tid()
-    place = wp.transform_point(light_from_camera[frame], vertices[frame, i])
-    vertex = ScreenVertex()
-    if wp.abs(place[0]) < _GUARD_PX and wp.abs(place[1]) < _GUARD_PX:
-        vertex.x = int(wp.rint(place[0] * _SUBPIXELS))
-        vertex.y = int(wp.rint(place[1] * _SUBPIXELS))
-        vertex.weight = 1.0
-        vertex.depth = place[2]
-    screen[0, frame, i] = vertex
+    project_to_light_piece(vertices, light_from_camera, frame, i * piece, wp.min((i + 1) * piece, screen.shape[2]), screen)
 
 
 @no_type_check

@@ -52,35 +52,51 @@ class Light:
 
 
 @no_type_check
-@wp.func
-def ambient_at(light: Light, frame: wp.int32, n: wp.vec3):
-    """The spherical harmonics of `seqgen.scene.scene.Light`."""
-    a = light.ambient[frame, 0] + light.ambient[frame, 1] * n[0] + light.ambient[frame, 2] * n[1] + light.ambient[frame, 3] * n[2]
-    a += light.ambient[frame, 4] * (n[0] * n[1]) + light.ambient[frame, 5] * (n[1] * n[2]) + light.ambient[frame, 6] * (n[0] * n[2])
-    a += light.ambient[frame, 7] * (3.0 * n[2] * n[2] - 1.0) + light.ambient[frame, 8] * (n[0] * n[0] - n[1] * n[1])
-    return wp.vec3(wp.max(a[0], 0.0), wp.max(a[1], 0.0), wp.max(a[2], 0.0))
-
-
-@no_type_check
-@wp.func
-def four(v: wp.vec3):
-    return wp.vec4(v[0], v[1], v[2], 0.0)
+@wp.func_native("""
+    const int lights = light.directions.shape[1], vertices = surface.points.shape[1];
+    const float *direction = (const float*)(light.directions.data + (size_t)frame * lights), *colour = (const float*)(light.colours.data + (size_t)frame * lights);
+    const float *place = (const float*)(surface.vertices.data + (size_t)frame * vertices), *normal = (const float*)(surface.normals.data + (size_t)frame * vertices);
+    const float* own_colour = (const float*)surface.colours.data;
+    float a[9][4];
+    for (int term = 0; term < 9; ++term)
+        for (int k = 0; k < 4; ++k)
+            a[term][k] = k < 3 ? light.ambient.data[(size_t)frame * light.ambient.shape[1] + term].c[k] : 0.0f;
+    for (int i = first; i < last; ++i) {
+        float* point = (float*)(surface.points.data + ((size_t)frame * vertices + i) * 4);
+        const float x = normal[3 * i], y = normal[3 * i + 1], z = normal[3 * i + 2];
+        const float xy = x * y, yz = y * z, xz = x * z, zz = 3.0f * z * z - 1.0f, xx_yy = x * x - y * y;
+        float soft[4];
+        for (int k = 0; k < 4; ++k) {
+            float sum = a[0][k] + a[1][k] * x + a[2][k] * y + a[3][k] * z;
+            sum += a[4][k] * xy + a[5][k] * yz + a[6][k] * xz;
+            sum += a[7][k] * zz + a[8][k] * xx_yy;
+            soft[k] = wp::max(sum, 0.0f);
+        }
+        for (int l = 1; l < lights; ++l) {
+            const float facing = wp::max(x * direction[3 * l] + y * direction[3 * l + 1] + z * direction[3 * l + 2], 0.0f);
+            for (int k = 0; k < 3; ++k)
+                soft[k] += colour[3 * l + k] * facing;
+        }
+        for (int k = 0; k < 3; ++k) {
+            point[k] = place[3 * i + k];
+            point[4 + k] = normal[3 * i + k];
+            point[8 + k] = soft[k];
+            point[12 + k] = own_colour[3 * i + k];
+        }
+        point[3] = point[7] = point[11] = point[15] = 0.0f;
+    }
+""")
+def light_piece(surface: Surface, light: Light, frame: wp.int32, first: wp.int32, last: wp.int32):
+    """Vertices `first` to `last` - 1. Ambient light by the spherical harmonics of `seqgen.scene.scene.Light`."""
 
 
 @no_type_check
 @wp.kernel
-def light_vertices(surface: Surface, light: Light):
-    """One thread a vertex: its place, normal and colour beside the ambient light and that of all lights but the key light, which are smooth enough to be
-    interpolated."""
+def light_vertices(surface: Surface, light: Light, piece: wp.int32):
+    """One thread `piece` vertices: their places, normals and colours beside the ambient light and that of all lights but the key light, which are smooth enough to
+    be interpolated."""
     frame, i = wp.tid()
-    n = surface.normals[frame, i]
-    soft = ambient_at(light, frame, n)
-    for k in range(1, light.directions.shape[1]):
-        soft += light.colours[frame, k] * wp.max(wp.dot(n, light.directions[frame, k]), 0.0)
-    surface.points[frame, i, 0] = four(surface.vertices[frame, i])
-    surface.points[frame, i, 1] = four(n)
-    surface.points[frame, i, 2] = four(soft)
-    surface.points[frame, i, 3] = four(surface.colours[i])
+    light_piece(surface, light, frame, i * piece, wp.min((i + 1) * piece, surface.points.shape[1]))
 
 
 @no_type_check

@@ -103,10 +103,11 @@ class WarpRenderer:
         """Vertices on the picture at every moment, and the box of every frame that holds them; seen from the light; and soft light at them."""
         surface, light, seen, vertices = told.surface, told.light, told.seen, told.surface.vertices.shape
         seen.boxes.fill_(np.iinfo(np.int32).max)
-        self._space.launch(raster_kernels.project, seen.screen.shape, surface.vertices, seen.moments, told.intrinsics, seen.perspective, seen.screen, seen.boxes)
-        self._space.launch(surface_kernels.light_vertices, vertices, surface, light)
+        at_moments = (seen.screen.shape[0] * vertices[0], vertices[1])
+        self._space.launch_list(raster_kernels.project, at_moments, surface.vertices, seen.moments, told.intrinsics, seen.perspective, seen.screen, seen.boxes)
+        self._space.launch_list(surface_kernels.light_vertices, vertices, surface, light)
         if light.shadows:
-            self._space.launch(raster_kernels.project_to_light, vertices, surface.vertices, light.light_from_camera, light.screen)
+            self._space.launch_list(raster_kernels.project_to_light, vertices, surface.vertices, light.light_from_camera, light.screen)
 
     def _rasterise(self, told: Told) -> None:
         """What is at the centre of every pixel, and at the samples of those that need them: where something else is beside, or, with an open shutter, all; and
