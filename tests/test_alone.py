@@ -22,7 +22,7 @@ from seqgen.geometry import axis_angle_from_matrix, matrix_from_axis_angle
 from seqgen.hand import load_hand
 from seqgen.hand.digits import angles_from_rotations, digit_rig, rotations_from_angles
 from seqgen.hand.fit import SHIPPED, PoseEncoder, model_from_hand, read_encoder
-from seqgen.hand.layer import HandLayer
+from seqgen.hand.layer import HandLayer, _added_up, _blended
 from seqgen.hand.plausibility import hand_capsules, measure_plausibility
 from seqgen.hand.refine import refine_directions
 from seqgen.pipeline.motion import pose_hand, pose_hands
@@ -164,19 +164,20 @@ def test_axis_angles_are_scipys(angle: float) -> None:
 # CUDA: the same code, where torch puts it; pictures of one hand on another device are near, not the same
 
 
-def test_one_product_for_all_clips_is_near_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a CUDA device computes, computed here: the encoder's rows go through each layer at once."""
-    joints = clips(10, 0)["joints_m"]
-    one_each = ENCODER.of_clips(joints)
-    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda tensor: True))
-    np.testing.assert_allclose(ENCODER.of_clips(joints), one_each, atol=1e-5)
+def test_joints_added_up_are_their_product() -> None:
+    """How a CUDA device blends the joints' motions, in a batch and alone, against the CPU's product."""
+    generator = torch.Generator().manual_seed(0)
+    transforms, weights = torch.randn(7, 16, 12, generator=generator), torch.rand(16, 50, generator=generator)
+    several = _added_up(transforms, weights)
+    torch.testing.assert_close(several, _blended(transforms, weights), rtol=0, atol=1e-5)
+    assert all(torch.equal(_added_up(transforms[row : row + 1], weights)[0], several[row]) for row in range(7))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_hands_on_cuda_are_near_those_on_the_cpu() -> None:
-    of = clips(10, 0)
-    near = pose_hands(of["rotations"], of["betas"], of["turns"], HandLayer(HAND).to("cuda"))
-    for ours, theirs in zip(pose_hands(of["rotations"], of["betas"], of["turns"], LAYERS[0]), near, strict=True):
+    of, layer = clips(10, 0), HandLayer(HAND).to("cuda")
+    near = pose_hands(of["rotations"], of["betas"], of["turns"], layer)
+    for number, (ours, theirs) in enumerate(zip(pose_hands(of["rotations"], of["betas"], of["turns"], LAYERS[0]), near, strict=True)):
         np.testing.assert_allclose(ours.vertices_m, theirs.vertices_m, atol=1e-5)
-    encoder = read_encoder(SHIPPED)
-    np.testing.assert_allclose(encoder.to("cuda").of_clips(of["joints_m"]), ENCODER.of_clips(of["joints_m"]), atol=1e-5)
+        alone = pose_hand(of["rotations"][number], of["betas"][number], of["turns"][number], layer)
+        assert np.array_equal(alone.vertices_m, theirs.vertices_m)

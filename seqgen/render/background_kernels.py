@@ -48,35 +48,24 @@ def pack(photo: wp.array3d(dtype=wp.uint8), corner: wp.vec2i, words: wp.array2d(
     auto fill = [&](int y, int first, int last) {
         float* out = (float*)radiance.data + 3 * (((size_t)frame * radiance.shape[1] + y) * radiance.shape[2]);
         for (int begin = first; begin < last; begin += piece) {
-            const int count = last - begin < piece ? last - begin : piece, whole = piece < 16 ? count : (count + 15) / 16 * 16;  // beyond `count` nothing is kept
-            float red[piece], green[piece], blue[piece], s[piece], t[piece];
-            unsigned int corner[4][piece], texel[4][piece], level[3][piece];
-            for (int i = 0; i < whole; ++i)
+            const int count = last - begin < piece ? last - begin : piece;
+            float red[piece], green[piece], blue[piece];
+            for (int i = 0; i < count; ++i)
                 red[i] = green[i] = blue[i] = 0.0f;
             for (int moment = moments > 1 ? 1 : 0; moment < moments; ++moment) {
                 const float* map = (const float*)maps.data + 6 * ((size_t)moment * maps.shape[1] + frame);
                 const float across = map[1] * y + map[2], down = map[4] * y + map[5];
-                #pragma clang loop vectorize(assume_safety) vectorize_width(16)
-                for (int i = 0; i < whole; ++i) {
+                #pragma clang loop vectorize(assume_safety)
+                for (int i = 0; i < count; ++i) {
                     float u = map[0] * (float)(begin + i) + across, v = map[3] * (float)(begin + i) + down;
                     u = u > 0.0f ? (u < last_u ? u : last_u) : 0.0f;
                     v = v > 0.0f ? (v < last_v ? v : last_v) : 0.0f;
-                    const int left = (int)u, top = (int)v, right = left + 1 < width, below = top + 1 < height ? width : 0, at = top * width + left;
-                    s[i] = u - (float)left;
-                    t[i] = v - (float)top;
-                    corner[0][i] = at;
-                    corner[1][i] = at + right;
-                    corner[2][i] = at + below;
-                    corner[3][i] = at + right + below;
-                }
-                #pragma clang loop vectorize(disable)
-                for (int i = 0; i < whole; ++i)
-                    for (int k = 0; k < 4; ++k)
-                        texel[k][i] = photo.data[corner[k][i]];
-                #pragma clang loop vectorize(assume_safety) vectorize_width(16)
-                for (int i = 0; i < whole; ++i) {
-                    const unsigned int a = texel[0][i], b = texel[1][i], c = texel[2][i], d = texel[3][i];
-                    const float share_a = (1.0f - s[i]) * (1.0f - t[i]), share_b = s[i] * (1.0f - t[i]), share_c = (1.0f - s[i]) * t[i], share_d = s[i] * t[i];
+                    const int left = (int)u, top = (int)v;
+                    const float s = u - (float)left, t = v - (float)top;
+                    const int right = left + (left + 1 < width), below = top + (top + 1 < height);
+                    const unsigned int a = photo.data[top * width + left], b = photo.data[top * width + right];
+                    const unsigned int c = photo.data[below * width + left], d = photo.data[below * width + right];
+                    const float share_a = (1.0f - s) * (1.0f - t), share_b = s * (1.0f - t), share_c = (1.0f - s) * t, share_d = s * t;
                     red[i] += (float)(int)(a & 255u) * share_a + (float)(int)(b & 255u) * share_b + (float)(int)(c & 255u) * share_c + (float)(int)(d & 255u) * share_d;
                     green[i] += (float)(int)(a >> 8 & 255u) * share_a + (float)(int)(b >> 8 & 255u) * share_b
                         + (float)(int)(c >> 8 & 255u) * share_c + (float)(int)(d >> 8 & 255u) * share_d;
@@ -84,16 +73,12 @@ def pack(photo: wp.array3d(dtype=wp.uint8), corner: wp.vec2i, words: wp.array2d(
                         + (float)(int)(c >> 16 & 255u) * share_c + (float)(int)(d >> 16 & 255u) * share_d;
                 }
             }
-            #pragma clang loop vectorize(assume_safety) vectorize_width(16)
-            for (int i = 0; i < whole; ++i) {
-                level[0][i] = (int)(red[i] * steps + 0.5f);
-                level[1][i] = (int)(green[i] * steps + 0.5f);
-                level[2][i] = (int)(blue[i] * steps + 0.5f);
+            #pragma clang loop vectorize(assume_safety)
+            for (int i = 0; i < count; ++i) {
+                out[3 * (begin + i)] = decode.data[(int)(red[i] * steps + 0.5f)];
+                out[3 * (begin + i) + 1] = decode.data[(int)(green[i] * steps + 0.5f)];
+                out[3 * (begin + i) + 2] = decode.data[(int)(blue[i] * steps + 0.5f)];
             }
-            #pragma clang loop vectorize(disable)
-            for (int i = 0; i < count; ++i)
-                for (int k = 0; k < 3; ++k)
-                    out[3 * (begin + i) + k] = decode.data[level[k][i]];
         }
     };
 
