@@ -123,17 +123,17 @@ def _process_space() -> str:
 
 
 @contextmanager
-def storage_named(place: Place) -> Iterator[None]:
-    """Where the storage of `place` is full or locked, or a store fails, one line says so in place of a traceback."""
+def storage_named(place: Place, then: str = "the same command continues") -> Iterator[None]:
+    """Where the storage of `place` is full or locked, or a store fails, one line says so in place of a traceback, and what is `then`, when that is mended."""
     try:
         yield
     except StoreError as error:
-        raise UserError(f"{error}; see to it, then the same command continues") from error
+        raise UserError(f"{error}; see to it, then {then}") from error
     except OSError as error:
         if not is_storage_error(error):
             raise
         where = Path(error.filename).parent if isinstance(place, RemotePath) and isinstance(error.filename, str) else place  # on the way to a store, the folder for temporary files
-        raise UserError(f"{where}: {error.strerror}; {STORAGE_ERRORS[error.errno]}, then the same command continues") from error
+        raise UserError(f"{where}: {error.strerror}; {STORAGE_ERRORS[error.errno]}, then {then}") from error
 
 
 def is_storage_error(error: BaseException) -> bool:

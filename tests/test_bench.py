@@ -1,7 +1,9 @@
 """Measuring: the stages that are timed are those that make data, sums and ratios are what they say, memory counts what is shared once, mistakes are one line."""
 
+import errno
 import json
 import mmap
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,12 +22,13 @@ from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.bench.memory import MemoryWatch, descendants, tree_memory
 from seqgen.pipeline.bench.report import Against, Report
 from seqgen.pipeline.bench.rival import Agreement, Comparison, Rival, check_comparable
-from seqgen.pipeline.bench.run import WholeRun, speed_config, start_config
+from seqgen.pipeline.bench.run import WholeRun, speed_config, start_config, whole_run
 from seqgen.pipeline.bench.stages import STAGE_NAMES, StageTimes, time_stages
 from seqgen.pipeline.generate import STAGES, generate_sequences, open_sources
 from seqgen.scene.scene import plain_material
 
 MB = 1e6
+SMALL = ["--workers", "0", "--clip.frames", "2", "--clip.size", "32", "32", "--poses.rows", "1500", "--split.val", "0", "--split.test", "0"]
 
 
 # ---- stages ----
@@ -68,6 +71,44 @@ def test_a_run_whose_speed_is_measured_has_whole_shards_for_each_worker():
     assert speed.output.sequences_per_shard == 6 and speed.sequences == 6 * 4 * 3  # a motion's two cameras stay together
     assert start_config(config).sequences == 2 * 3
     assert replace_none(speed) == replace_none(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "clips", "shards", "complaint"),
+    [
+        ({}, 100_000, 1, None),
+        ({}, 100_001, 1, "--clips 100001.*sequences_per_shard = 100001.*less than or equal to 100000"),
+        ({"camera": {"views": 7}}, 100_000, 1, "sequences_per_shard = 100002"),
+        ({}, 100_000, 1000, None),
+        ({}, 100_000, 1001, "sequences = 100100000.*less than or equal to 100000000"),
+    ],
+)
+def test_a_run_larger_than_a_data_set_may_be_is_the_users_mistake(fields, clips, shards, complaint):
+    config = small_config(workers=1, **({"sequences": 7} | fields))
+    if complaint is None:
+        assert speed_config(config, clips=clips, shards=shards).sequences == clips * shards
+        return
+    with pytest.raises(UserError, match=complaint) as raised:
+        speed_config(config, clips=clips, shards=shards)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_start_of_more_workers_than_a_data_set_has_clips_for():
+    config = small_config(workers=1001)
+    with pytest.raises(UserError, match=r"1001 workers: sequences = 100100000"):
+        start_config(config.model_copy(update={"output": config.output.model_copy(update={"sequences_per_shard": 100_000})}))
+
+
+def test_a_mistake_that_the_run_finds_is_told_as_it_is(tmp_path):
+    with pytest.raises(UserError, match="MANO") as raised:
+        whole_run(small_config(hand={"kind": "mano", "mano_dir": str(tmp_path)}))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_run_that_does_not_even_begin_says_why(monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(RuntimeError, match=r"(?s)exit code 1:.*nowhere"):
+        whole_run(small_config())
 
 
 def replace_none(config):
@@ -225,10 +266,16 @@ def test_what_pyrender_cannot_draw_is_not_compared(fields):
     [
         (["everything"], "no such measurement"),
         (["generate", "--clips", "0"], "at least 1"),
+        (["generate", "--clips", "200000"], "--clips 200000.*less than or equal to 100000"),
+        (["generate", "--rounds", "9" * 30], "sequences = .*less than or equal to 100000000"),
         (["generate", "--rounds", "x"], "--rounds"),
+        (["generate", "--workers", "-1"], "workers.*greater than or equal to 0"),
         (["generate", "--against", "blender"], "pyrender"),
         (["generate", "--json", "/proc/none/x.json"], "/proc/none"),
         (["generate", "--json", "."], "is a folder"),
+        (["generate", "--json", "/dev/null"], "something else than a file"),
+        (["generate", "--json", f"{__file__}/x.json"], "Not a directory"),
+        (["generate", "--json", "x" * 300], "too long"),
         (["generate", "--clip.frame", "3"], "frame"),
         (["generate", "nowhere"], "no such config"),
         (["generate", "--device", "cuda"], "looked for"),
@@ -240,11 +287,56 @@ def test_a_mistake_is_told_before_anything_is_measured(words, complaint, monkeyp
         run(["bench", *words])
 
 
+def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr("seqgen.pipeline.bench.report.measure", lambda *told, **more: pytest.fail("work has begun"))
+    (tmp_path / "mine.json").write_text("mine")
+    (tmp_path / "mine.json").chmod(0o444)
+    with pytest.raises(UserError, match=r"mine\.json: is write-protected"):
+        run(["bench", "generate", "--json", str(tmp_path / "mine.json")])
+    assert (tmp_path / "mine.json").read_text() == "mine"
+
+
+def test_a_folder_for_temporary_files_that_is_full(monkeypatch):
+    monkeypatch.setattr("seqgen.pipeline.bench.stages.write_shard", full_disk)
+    with pytest.raises(UserError, match="No space left on device; free some space, then try again"):
+        run(["bench", "generate", "--clips", "2", "--rounds", "1", *SMALL])
+
+
+def test_no_folder_for_temporary_files(monkeypatch):
+    monkeypatch.setattr("seqgen.cli.benching.gettempdir", lambda: (_ for _ in ()).throw(FileNotFoundError(errno.ENOENT, "none")))
+    with pytest.raises(UserError, match="set TMPDIR"):
+        run(["bench", "generate"])
+
+
+def test_a_disk_that_is_full_in_the_end(tmp_path, capsys, monkeypatch):
+    """The numbers have been printed by then."""
+    report = Report({"render": 2.0}, 1, 1.0, 1.0, 1, 1.0, None, 1.0, {}, 1, 1)
+    monkeypatch.setattr("seqgen.pipeline.bench.report.measure", lambda *told, **more: report)
+    monkeypatch.setattr("seqgen.cli.benching.write_json", full_disk)
+    with pytest.raises(UserError, match=r"b\.json: No space left on device; name a file"):
+        run(["bench", "generate", "--json", str(tmp_path / "b.json")])
+    assert "render" in capsys.readouterr().out
+
+
+def full_disk(*told, **more):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves(tmp_path):
+    """`seqgen bench generate | head -1`: everything is measured and written all the same."""
+    words = ["bench", "generate", "--clips", "2", "--rounds", "1", "--no-cold", "--json", str(tmp_path / "b.json"), *SMALL]
+    with subprocess.Popen([sys.executable, "-c", "from seqgen.cli import main; main()", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait(120) == 0
+    assert json.loads((tmp_path / "b.json").read_text())["frames_per_s"] > 0
+
+
 def test_the_command_prints_a_table_and_writes_the_contract(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("seqgen.pipeline.bench.report.STARTS", 1)
-    small = ["--workers", "0", "--clip.frames", "2", "--clip.size", "32", "32", "--poses.rows", "1500", "--split.val", "0", "--split.test", "0"]
-    assert run(["bench", "generate", "--clips", "2", "--rounds", "1", "--no-cold", "--json", str(tmp_path / "b.json"), *small]) == 0
-    told, said = json.loads((tmp_path / "b.json").read_text()), capsys.readouterr().out
+    assert run(["bench", "generate", "--clips", "2", "--rounds", "1", "--no-cold", "--json", str(tmp_path / "new" / "b.json"), *SMALL]) == 0
+    told, said = json.loads((tmp_path / "new" / "b.json").read_text()), capsys.readouterr().out
     assert tuple(told["stages_ms"]) == STAGE_NAMES and all(f"\n{name} " in said for name in STAGE_NAMES)
     assert told["frames_per_s"] > 0 and told["frames_per_s"] == told["frames_per_s_per_core"] and told["peak_pss_mb"] > 20
     assert told["start_warm_s"] > 0 and told["start_cold_s"] is None and told["against"] is None

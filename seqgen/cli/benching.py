@@ -1,14 +1,16 @@
 """The commands that measure: `seqgen bench generate`."""
 
 import argparse
+import stat
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 from seqgen.cli.generating import ALIASES
 from seqgen.cli.parser import LineParser
 from seqgen.config import find_config, parse_overrides, read_config, shipped_configs
 from seqgen.errors import UserError
-from seqgen.files import is_writable, write_json
+from seqgen.files import is_writable, storage_named, write_json
 
 if TYPE_CHECKING:
     from seqgen.pipeline.bench.report import Against, Report
@@ -39,15 +41,16 @@ def generate_bench(words: list[str]) -> int:
         raise UserError(f"bench generate: --clips {known.clips} --rounds {known.rounds}: must be at least 1")
     if known.json:
         _check_writable(known.json)
-    config = _read(name, fields)
+    config, temporary = _read(name, fields), _temporary_folder()
 
     from seqgen.pipeline.bench.report import measure
 
-    report = measure(config, clips=known.clips, rounds=known.rounds, against=known.against, cold=not known.no_cold, say=print)
+    with storage_named(temporary, then="try again"):
+        report = measure(config, clips=known.clips, rounds=known.rounds, against=known.against, cold=not known.no_cold, say=print)
     print()
     print(table(report))
     if known.json:
-        write_json(known.json, report.as_dict())
+        _write(known.json, report.as_dict())
     return 0
 
 
@@ -57,9 +60,39 @@ def _read(name: str, fields: list[str]) -> "GenerateConfig":
     return read_config(GenerateConfig, find_config(name), parse_overrides(fields, ALIASES))
 
 
+def _temporary_folder() -> Path:
+    """Where data sets are made whose making is measured."""
+    try:
+        return Path(gettempdir())
+    except FileNotFoundError:
+        raise UserError("no folder for temporary files can be written to; set TMPDIR to one") from None
+
+
 def _check_writable(path: Path) -> None:
-    if path.is_dir() or not is_writable(path.parent):
-        raise UserError(f"--json {path}: {'is a folder' if path.is_dir() else f'{path.parent} cannot be written to'}; name a file in a folder of yours")
+    """A UserError where no file can be made, nor one replaced; folders that are missing can be made with it."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise _no_file(path, error.strerror) from None
+    if mode is not None and not stat.S_ISREG(mode):
+        raise _no_file(path, "is a folder" if stat.S_ISDIR(mode) else "is something else than a file")
+    if mode is not None and not mode & 0o222:
+        raise _no_file(path, "is write-protected")
+    if not is_writable(path.parent):
+        raise _no_file(path, f"{path.parent} cannot be written to")
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    try:
+        write_json(path, values)
+    except OSError as error:
+        raise _no_file(path, error.strerror) from error
+
+
+def _no_file(path: Path, why: str) -> UserError:
+    return UserError(f"--json {path}: {why}; name a file in a folder of yours")
 
 
 def table(report: "Report") -> str:

@@ -64,6 +64,8 @@ class Report:
 def measure(config: GenerateConfig, *, clips: int, rounds: int, against: str | None, cold: bool, say: Callable[[str], None]) -> Report:
     """All measurements of a config, in this process and in others. UserErrors before any work begins."""
     load_renderer(config.render.renderer, config.device)
+    workers, shards = num_workers(config), max(rounds, LEAST_SHARDS)
+    steadily, starting = speed_config(config, clips=clips, shards=shards), start_config(config)
     rivals = Rivals(config, clips) if against else None
     check_address()
     with one_thread():
@@ -71,11 +73,8 @@ def measure(config: GenerateConfig, *, clips: int, rounds: int, against: str | N
         say(f"stages: {rounds} rounds of {clips} clips" + (", each drawn by pyrender too, in two ways" if rivals else ""))
         times = time_stages(sources, config, clips=clips, rounds=rounds, **({"watch": rivals.watch} if rivals else {}))
         compared = {name: _against(comparison, times) for name, comparison in rivals.comparisons().items()} if rivals else {}
-    workers = num_workers(config)
-    shards = max(rounds, LEAST_SHARDS)
     say(f"whole pipeline: {shards} shards of {clips} clips for each of {workers} workers")
-    steady = whole_run(speed_config(config, clips=clips, shards=shards))
-    starting = start_config(config)
+    steady = whole_run(steadily)
     say(f"starts: {STARTS} warm" + (", one cold" if cold else ""))
     starts = [whole_run(starting) for _ in range(STARTS)]
     heaviest = max((steady, *starts), key=lambda run: run.peak_mb)

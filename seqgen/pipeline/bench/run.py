@@ -13,9 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from seqgen.config import build
+from seqgen.errors import UserError
 from seqgen.pipeline.bench.memory import MemoryWatch
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.run import num_workers
@@ -44,34 +47,37 @@ class WholeRun:
 
 
 def whole_run(config: GenerateConfig, *, cold: bool = False) -> WholeRun:
-    """One run of a config, as it is. `cold`: with an empty cache of its own."""
+    """One run of a config, as it is. `cold`: with an empty cache of its own. A UserError of the run is one here."""
     with tempfile.TemporaryDirectory(prefix="seqgen-bench-") as folder:
         environment = {**os.environ, "SEQGEN_CACHE": f"{folder}/cache"} if cold else dict(os.environ)
         start = time.monotonic()
         with _job(environment) as job, MemoryWatch(job.pid) as memory:
-            json.dump({"directory": f"{folder}/set", "config": config.model_dump(mode="json")}, job.stdin)
-            job.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # a process that has not even begun says why in the end
+                json.dump({"directory": f"{folder}/set", "config": config.model_dump(mode="json")}, job.stdin)
+                job.stdin.close()
             shards = [(line["at_s"] - start, line["frames"]) for line in _lines(job)]
     return WholeRun(num_workers(config), shards, memory.peak_mb, memory.parts_mb)
 
 
 def speed_config(config: GenerateConfig, *, clips: int, shards: int) -> GenerateConfig:
-    """The config with `shards` shards of `clips` clips for each worker."""
-    views = config.camera.views
-    clips = -(-clips // views) * views
-    return config.model_copy(
-        update={
-            "sequences": clips * shards * max(1, num_workers(config)),
-            "output": config.output.model_copy(update={"sequences_per_shard": clips, "preview": 0}),
-        }
-    )
+    """The config with `shards` shards of `clips` clips for each worker; a UserError where these are more than a data set may have."""
+    views, workers = config.camera.views, max(1, num_workers(config))
+    whole = -(-clips // views) * views
+    where = f"--clips {clips}, {shards} shards of them for each of {workers} workers"
+    return _changed(config, whole * shards * workers, {"sequences_per_shard": whole, "preview": 0}, where)
 
 
 def start_config(config: GenerateConfig) -> GenerateConfig:
-    """The config with one of its shards for each worker."""
-    views = config.camera.views
+    """The config with one of its shards for each worker; a UserError where these are more than a data set may have."""
+    views, workers = config.camera.views, max(1, num_workers(config))
     size = max(views, config.output.sequences_per_shard // views * views)
-    return config.model_copy(update={"sequences": size * max(1, num_workers(config))})
+    return _changed(config, size * workers, {}, f"a shard of {size} clips for each of {workers} workers")
+
+
+def _changed(config: GenerateConfig, sequences: int, output: dict[str, int], where: str) -> GenerateConfig:
+    """A config with another size, judged as if the user had asked for it."""
+    tables: dict[str, Any] = config.model_dump(mode="json")
+    return build(GenerateConfig, {**tables, "sequences": sequences, "output": {**tables["output"], **output}}, where=where)
 
 
 def median_first_shard_s(runs: Sequence[WholeRun]) -> float:
@@ -96,6 +102,10 @@ def _job(environment: dict[str, str]) -> Iterator[subprocess.Popen]:
 
 
 def _lines(job: subprocess.Popen) -> Iterator[dict[str, float]]:
+    """What it tells; a UserError where that is one."""
     for line in job.stdout:
         if line.startswith("{"):
-            yield json.loads(line)
+            told = json.loads(line)
+            if "error" in told:
+                raise UserError(told["error"])
+            yield told
