@@ -9,16 +9,19 @@ from scipy.spatial.transform import Rotation
 
 from seqgen.hand import load_hand
 from seqgen.hand.layer import HandLayer
-from seqgen.scene.arm.wrist import dome_surface, oriented_loop
+from seqgen.scene.arm.arm import _judged_frames, arm_template
+from seqgen.scene.arm.tube import tube
+from seqgen.scene.arm.wrist import _corner_uv, dome_faces, dome_surface, oriented_loop
 from seqgen.scene.scene import join_surfaces, plain_material
 from seqgen.scene.surface import surface_template
+from seqgen.scene.surroundings.textures import _place
 from seqgen.skeleton import TIPS
 
 HAND = load_hand("open")
 LAYER = HandLayer(HAND)
 TEMPLATE = surface_template(HAND, HAND.uv[HAND.uv_faces])
 WHITE = np.ones_like(HAND.template_m)
-LOOP = oriented_loop(HAND.wrist_loop, HAND.faces)
+LOOP, ARM = oriented_loop(HAND.wrist_loop, HAND.faces), arm_template(HAND)
 
 
 def closed(vertices_m, *, loop=LOOP, colours=WHITE):
@@ -158,3 +161,23 @@ def test_the_candidates_hold_the_part_of_largest_weight_all_over_every_face():
     best = np.einsum("nfc,fck->nfk", shares, TEMPLATE.corner_weights).argmax(-1)
     by_candidates = np.take_along_axis(np.broadcast_to(TEMPLATE.corner_parts, (20, len(HAND.faces), 3)), best[..., None], -1)[..., 0]
     assert (by_all == by_candidates).mean() > 0.9999
+
+
+KEPT = {
+    "the dome's faces": lambda: dome_faces(20),
+    "the dome's texture": lambda: _corner_uv(20),
+    "an arm's judged frames": lambda: _judged_frames(30),
+    "angles around an arm": lambda: ARM.angles,
+    "faces of a tube": lambda: tube(4, 5, closed_start=True).faces,
+    "rings of a tube": lambda: tube(4, 5, closed_start=True).corner_ring,
+    "turns of a tube": lambda: tube(4, 5, closed_start=True).corner_turn,
+    "places in a texture": _place,
+}
+
+
+@pytest.mark.parametrize("made", KEPT.values(), ids=KEPT.keys())
+def test_what_is_kept_for_all_clips_can_be_changed_by_none(made):
+    kept = made()
+    assert made() is kept
+    with pytest.raises(ValueError, match="read-only"):
+        kept[...] = 0

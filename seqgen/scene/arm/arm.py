@@ -77,7 +77,9 @@ class ArmTemplate:
     @cached_property
     def angles(self) -> Float[Array, "loop"]:
         """Of the ring vertices about the line: even, and backwards, since x, y, z are right-handed and a ring runs to the right seen from outside."""
-        return self.first_angle - 2 * np.pi * np.arange(len(self.loop)) / len(self.loop)
+        angles = self.first_angle - 2 * np.pi * np.arange(len(self.loop)) / len(self.loop)
+        angles.flags.writeable = False
+        return angles
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,9 @@ def _hold(template: ArmTemplate, arm: Arm, sizes: Sizes, camera_from_arm: Array,
 @cache
 def _judged_frames(count: int) -> Int32[Array, "judged"]:
     """Of a clip, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, JUDGED_FRAMES).astype(np.int32))
+    frames = np.unique(np.linspace(0, count - 1, JUDGED_FRAMES).astype(np.int32))
+    frames.flags.writeable = False
+    return frames
 
 
 def _arm_frames(template: ArmTemplate, hand_vertices_m: Array) -> tuple[Float[Array, "frames 3 3"], float]:

@@ -42,7 +42,10 @@ def tube(rings: int, around: int, *, closed_start: bool) -> Tube:
             faces.append(np.stack([ring_of * around + k, ring_of * around + (k + 1) % around, np.full(around, middle)], 1)[:, order])
             rings_of.append(np.full((around, 3), ring_of))
             turns.append((np.stack([k, k + 1, k + 0.5], 1) / around)[:, order])
-    return Tube(np.concatenate(faces).astype(np.int32), np.concatenate(rings_of).astype(np.int32), np.concatenate(turns).astype(np.float32))
+    joined = Tube(np.concatenate(faces).astype(np.int32), np.concatenate(rings_of).astype(np.int32), np.concatenate(turns).astype(np.float32))
+    for kept in (joined.faces, joined.corner_ring, joined.corner_turn):
+        kept.flags.writeable = False
+    return joined
 
 
 def ring_normals(offsets_m: Float[Array, "rings around 3"], along_m: Float[Array, "rings"]) -> Float[Array, "rings around 3"]:

@@ -53,7 +53,9 @@ def _corner_uv(loop: int) -> Float32[Array, "faces 3 2"]:
     around = places + loop * ((places == 0) & (last == loop - 1))
     between = (np.where(apex, 0, around).sum(1, keepdims=True)) / 2
     u = np.where(apex, between, around) / loop
-    return np.stack([u, (rings + 0.5) * RING_V], -1).astype(np.float32)
+    uv = np.stack([u, (rings + 0.5) * RING_V], -1).astype(np.float32)
+    uv.flags.writeable = False
+    return uv
 
 
 @cache
@@ -64,7 +66,9 @@ def dome_faces(loop: int) -> Int32[Array, "faces 3"]:
     for low, high in pairwise(rings):
         next_low, next_high = np.roll(low, -1), np.roll(high, -1)
         faces += [np.stack([low, next_low, high], 1), np.stack([next_low, next_high, high], 1)]
-    return np.concatenate(faces).astype(np.int32)
+    joined = np.concatenate(faces).astype(np.int32)
+    joined.flags.writeable = False
+    return joined
 
 
 def oriented_loop(loop: Int32[Array, "loop"], faces: Int32[Array, "faces 3"]) -> Int32[Array, "loop"]:

@@ -209,7 +209,9 @@ def _light(rng: np.random.Generator) -> Float[Array, "height width"]:
 @cache
 def _place() -> Float[Array, "2 height width"]:
     """x and y from -1 to 1."""
-    return np.mgrid[-1 : 1 : TEXTURE_SIZE[1] * 1j, -1 : 1 : TEXTURE_SIZE[0] * 1j][::-1]
+    place = np.mgrid[-1 : 1 : TEXTURE_SIZE[1] * 1j, -1 : 1 : TEXTURE_SIZE[0] * 1j][::-1]
+    place.flags.writeable = False
+    return place
 
 
 def _cloud(rng: np.random.Generator) -> Float[Array, "height width"]:
