@@ -13,7 +13,7 @@ from seqgen.scene.arm.arm import _judged_frames, arm_template
 from seqgen.scene.arm.tube import tube
 from seqgen.scene.arm.wrist import _corner_uv, dome_faces, dome_surface, oriented_loop
 from seqgen.scene.scene import join_surfaces, plain_material
-from seqgen.scene.surface import surface_template
+from seqgen.scene.surface import corners_of_vertex, surface_template, vertex_normals
 from seqgen.scene.surroundings.textures import _place
 from seqgen.skeleton import TIPS
 
@@ -58,6 +58,20 @@ def test_normals_are_the_area_weighted_mean_of_the_faces_around():
         np.testing.assert_allclose(surface.normals[frame], mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=2e-4)
         by_angle = (surface.normals[frame] * mesh.vertex_normals).sum(1)  # another weighting of the same faces
         assert np.quantile(by_angle, 0.05) > 0.98
+
+
+@pytest.mark.parametrize("wrong", [len(HAND.template_m), -1])
+def test_a_face_of_a_vertex_that_is_not_there_is_refused_where_faces_are_taken_in(wrong):
+    faces = HAND.faces.copy()
+    faces[7, 1] = wrong
+    with pytest.raises(ValueError, match="index"):
+        corners_of_vertex(faces, len(HAND.template_m))
+
+
+def test_normals_of_fewer_vertices_than_the_faces_have():
+    vertices_m = HAND.template_m[None].astype(np.float32)
+    with pytest.raises(IndexError):
+        vertex_normals(vertices_m[:, :-1], HAND.faces, TEMPLATE.corners_of_vertex)
 
 
 def test_normals_are_those_of_adding_face_after_face_to_the_bit():

@@ -38,18 +38,18 @@ def surface_template(model: HandModel, corner_uv: Float32[Array, "faces 3 2"]) -
 
 
 def corners_of_vertex(faces: Int32[Array, "faces 3"], num_vertices: int) -> csr_matrix:
-    """(vertices, faces): 1 where the face touches the vertex."""
+    """(vertices, faces): 1 where the face touches the vertex. A ValueError for faces of other vertices than 0 to `num_vertices` - 1."""
     return csr_matrix((np.ones(faces.size, np.float32), (faces.ravel(), np.repeat(np.arange(len(faces)), 3))), shape=(num_vertices, len(faces)))
 
 
 def vertex_normals(vertices_m: Float32[Array, "frames vertices 3"], faces: Int32[Array, "faces 3"], touches: csr_matrix) -> Float32[Array, "frames vertices 3"]:
-    """Unit vertex normals: the area-weighted mean of the faces around.
+    """Unit vertex normals: the area-weighted mean of the faces around. `touches`: `corners_of_vertex` of these faces, which has looked at their indices.
 
     Coordinates come first and a vertex's frames lie beside each other, so that every step goes along memory.
     """
     frames, vertices, _ = vertices_m.shape
     planes = np.ascontiguousarray(vertices_m.transpose(2, 1, 0))
-    corners = planes.take(faces.T.reshape(-1), axis=1, mode="clip").reshape(3, 3, len(faces), frames)
+    corners = planes.take(faces.T.reshape(-1), axis=1).reshape(3, 3, len(faces), frames)
     u, v = (corners[:, 1:] - corners[:, :1]).swapaxes(0, 1)
     cross = np.empty_like(u)
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
