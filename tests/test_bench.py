@@ -164,7 +164,7 @@ def test_the_peak_is_the_largest_sum(monkeypatch):
     with MemoryWatch(1, every_s=0.0) as memory:
         while None not in done:
             pass
-    assert memory.peak_mb == 55 and memory.parts_mb == {"driver": 20.0, "worker": 35.0}
+    assert len(memory.took_s) == len(done) and memory.peak_mb == 55 and memory.parts_mb == {"driver": 20.0, "worker": 35.0}
 
 
 # ---- against pyrender ----

@@ -17,12 +17,14 @@ KINDS = {"worker": re.compile(rb"ray::\w*Worker\b"), "ray": re.compile(rb"\bray:
 
 @dataclass
 class MemoryWatch:
-    """Samples a process tree every so often while its block runs. `peak_mb`: the largest sum; `parts_mb`: what it was made of then: driver, worker, ray."""
+    """Samples a process tree every so often while its block runs. `peak_mb`: the largest sum; `parts_mb`: what it was made of then: driver, worker, ray;
+    `took_s`: how long each reading took."""
 
     pid: int
     every_s: float = 1.0
     peak_mb: float = 0.0
     parts_mb: dict[str, float] = field(default_factory=dict)
+    took_s: list[float] = field(default_factory=list)
 
     def __enter__(self) -> "MemoryWatch":
         self._over = threading.Event()
@@ -42,7 +44,8 @@ class MemoryWatch:
                 parts[kind] = parts.get(kind, 0.0) + megabytes
             if sum(parts.values()) > self.peak_mb:
                 self.peak_mb, self.parts_mb = sum(parts.values()), parts
-            self._over.wait(max(0.0, self.every_s - (time.monotonic() - start)))
+            self.took_s.append(time.monotonic() - start)
+            self._over.wait(max(0.0, self.every_s - self.took_s[-1]))
 
 
 def tree_memory(pid: int) -> Iterator[tuple[str, int, float]]:
