@@ -86,7 +86,7 @@ def test_a_stored_data_set_is_read_verified_and_previewed(store: ObjectStore, bu
     url = f"s3://{bucket}/clips"
     generate_dataset(small_config(), place_of(url))
     there, here = open_dataset(url), open_dataset(reference)
-    assert there.rows == here.rows and [sequence.meta for sequence in there] == [sequence.meta for sequence in here]
+    assert list(there.rows) == list(here.rows) and [sequence.meta for sequence in there] == [sequence.meta for sequence in here]
     assert (there[7].rgb == here[7].rgb).all() and there["00000002"].meta == here[2].meta and len(open_dataset(url, split="val")) == 2
     assert verify_dataset(place_of(url)) == []
     assert run(["verify", url]) == 0 and f"{url}: whole" in capsys.readouterr().out
