@@ -86,7 +86,7 @@ def names_in(folder: Place) -> Iterator[str]:
     """The names of all that lies in a folder, as they come: of a million none is held where the system gives them one by one. None where there is no such folder."""
     try:
         if isinstance(folder, RemotePath):
-            yield from folder.listing()
+            yield from folder.names()
             return
         with os.scandir(folder) as entries:
             yield from (entry.name for entry in entries)

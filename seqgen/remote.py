@@ -18,7 +18,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -26,12 +26,14 @@ from typing import Any, BinaryIO, NamedTuple
 
 from seqgen.errors import UserError
 from seqgen.store_errors import MOST_WORDS, StoreError, answering
+from seqgen.store_pages import PAGERS, folder_pages
 
 # Those where a put is one step, and where a file may be made on condition that there is none. Elsewhere files are put aside and renamed.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # of pyproject.toml
 STAMPS = ("LastModified", "last_modified", "mtime", "modified", "created")  # what drivers call the time of the last change
 READ_AHEAD = 2**23  # bytes
+LIKE_NAMES = re.compile(r"\D*\d*?(?=\d{0,3}(?!\d))")  # what a thousand numbered names have in common: up to the last three digits of their first number
 ONE_PIECE_AT_A_TIME = {"s3": {"max_concurrency": 1}, "s3a": {"max_concurrency": 1}}  # of a large file; s3fs would hold ten of 50 MB
 
 
@@ -120,29 +122,34 @@ class RemotePath:
         return _facts(self._ask("info"))
 
     def iterdir(self) -> Iterator["RemotePath"]:
-        return iter([self / name for name in self.listing()])
+        return (self / name for name in self.names())
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """Those right in this folder, none where there is no such folder."""
-        try:
-            return iter([path for path in self.iterdir() if path.match(pattern)])
-        except FileNotFoundError:
-            return iter(())
+        with suppress(FileNotFoundError):
+            yield from (path for path in self.iterdir() if path.match(pattern))
 
-    def listing(self) -> dict[str, FileFacts]:
-        """All that lies right in this folder, by name, in one question for every thousand."""
-        own, entries = self.driver()[1].strip("/"), {entry["name"].strip("/"): entry for entry in self._ask("ls", detail=True)}
-        return {path.rpartition("/")[2]: _facts(entry) for path, entry in sorted(entries.items()) if path != own}  # some stores keep an entry for the folder itself
+    def names(self) -> Iterator[str]:
+        """Of all that lies right in this folder, in one question for every thousand. A thousand of them are in memory at a time, where a driver tells them by pages."""
+        with self._answering():
+            store, folder = self.driver()
+            if self.protocol in PAGERS:
+                for page in folder_pages(PAGERS[self.protocol], store, folder):
+                    yield from page
+            else:
+                paths = sorted(path.strip("/") for path in store.ls(folder, detail=False))
+                yield from (path.rpartition("/")[2] for path in paths if path != folder.strip("/"))  # some stores keep an entry for the folder itself
 
     def facts(self, names: Sequence[str]) -> list[FileFacts | None]:
-        """Those of files right in this folder, None of what is none; one question for every thousand whose names begin alike, as those of a batch in order do. Names
-        of several kinds, `train-...` and `val-...`, are asked about one kind at a time: they share no beginning but that of all that is there."""
-        kinds: dict[str, list[str]] = {}
+        """Those of files right in this folder, None of what is none; one question for all whose numbers are of the same thousand, as nearly all of a batch in order are.
+        No answer is longer than that thousand: `train-000999` and `train-001000`, asked about at once, would bring nearly all that there is."""
+        alike: dict[str, list[str]] = {}
         for name in names:
-            kinds.setdefault(name.partition("-")[0], []).append(name)
+            alike.setdefault(_stem(name), []).append(name)
         entries: dict[str, Any] = {}
-        for alike in kinds.values():
-            entries |= self._found(os.path.commonprefix(alike))  # noqa: RUF071  (letters are what is meant)
+        for some in alike.values():
+            found = self._found(os.path.commonprefix(some))  # noqa: RUF071  (letters are what is meant)
+            entries |= {name: found[name] for name in some if name in found}
         return [_facts(entries[name]) if name in entries else None for name in names]
 
     def contents(self, names: Sequence[str]) -> list[bytes | None]:
@@ -216,10 +223,14 @@ class RemotePath:
 
     def remove_tree(self) -> None:
         """Removes all that lies in this folder, if anything does."""
-        try:
-            self._ask("rm", recursive=True)
-        except FileNotFoundError:
-            pass
+        with suppress(FileNotFoundError), self._answering():
+            store, folder = self.driver()
+            if self.protocol in PAGERS:
+                for page in filter(None, folder_pages(PAGERS[self.protocol], store, folder, deep=True)):
+                    with suppress(FileNotFoundError):  # of another run's hand
+                        store.rm([f"{folder}/{name}" for name in page])
+            else:
+                store.rm(folder, recursive=True)
 
     def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
         """Nothing: files make their folders."""
@@ -252,6 +263,11 @@ class RemotePath:
 def _remedy(protocol: str, error: ImportError) -> str:
     """What to install for a protocol."""
     return f"pip install 'seqgen[{EXTRAS[protocol]}]'" if protocol in EXTRAS else " ".join(str(error).split())[:MOST_WORDS]
+
+
+def _stem(name: str) -> str:
+    """The beginning that a name shares with those of the same thousand."""
+    return LIKE_NAMES.match(name)[0]
 
 
 def _facts(entry: dict[str, Any]) -> FileFacts:

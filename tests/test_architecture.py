@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seqgen"
 STONES = {
-    *("errors", "store_errors", "remote", "places", "files", "config", "componentwise", "geometry", "skeleton"),
+    *("errors", "store_errors", "store_pages", "remote", "places", "files", "config", "componentwise", "geometry", "skeleton"),
     *("joint_targets", "camera", "splits", "srgb", "turns", "untrusted", "readers"),
 }
 # Each heavy library: the only files that may import it at all.
