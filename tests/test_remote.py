@@ -234,6 +234,36 @@ def test_pieces_of_a_large_put_go_up_one_by_one(tmp_path: Path, monkeypatch: pyt
     assert most == 1
 
 
+PUT = """
+import re, sys
+from pathlib import Path
+from seqgen.places import place_of
+
+def memory_kb(of):
+    return int(re.search(rf"{of}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+folder, small, large = place_of(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+(folder / "small").put(small)
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins here, see proc(5)
+rest = memory_kb("VmRSS")
+(folder / "large").put(large)
+print(rest, memory_kb("VmHWM"))
+"""
+
+
+@pytest.mark.slow
+def test_a_large_put_takes_little_memory(store: ObjectStore, tmp_path: Path) -> None:
+    """Of a shard of 300 MB, in a process that has put a small one: the store is in another process, this one."""
+    for name, size in (("small", 1000), ("large", 300_000_000)):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(size)
+    bucket = store.new_bucket()
+    words = [sys.executable, "-c", PUT, f"s3://{bucket}", str(tmp_path / "small"), str(tmp_path / "large")]
+    rest_kb, most_kb = map(int, subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+    assert store_sizes(store, bucket) == {"small": 1000, "large": 300_000_000}
+    assert most_kb - rest_kb < 150_000
+
+
 def store_sizes(store: ObjectStore, bucket: str) -> dict[str, int]:
     fault, store.fault = store.fault, lambda method, path: None
     try:
