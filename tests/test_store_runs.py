@@ -1,13 +1,17 @@
 """Whole runs into a store: what a folder would hold, from any number of workers and machines, killed and continued, and nothing half at any time."""
 
 import json
+import os
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from object_store import ObjectStore, store_in_use
+from ray_nodes import nodes_at_work, parent_of
 from runs import content, small_config
 
 from seqgen.cli import run
@@ -16,6 +20,7 @@ from seqgen.dataset.verify import verify_dataset
 from seqgen.errors import UserError
 from seqgen.files import write_json
 from seqgen.pipeline import plan
+from seqgen.pipeline.cluster import LOOPBACK_ONLY
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import generate_sequences
 from seqgen.pipeline.plan import Portion, parse_range
@@ -338,3 +343,30 @@ def test_only_one_shard(store: ObjectStore, bucket: str) -> None:
 def test_no_two_runs_differ(reference: Path, tmp_path: Path) -> None:
     generate_dataset(small_config(), place_of(f"file://{tmp_path}/out"))
     assert content(tmp_path / "out") == content(reference)
+
+
+@pytest.mark.slow
+def test_a_separate_cluster_writes_into_a_store_what_one_process_writes_here(store: ObjectStore, bucket: str, reference: Path) -> None:
+    """The command joins a cluster that runs already. Its two workers have each a node to themselves, and the first shard is put when both have opened."""
+    raylets, both = dict[int, int](), threading.Event()  # of the processes that try the store
+    command: list[subprocess.Popen] = []
+
+    def watch(method: str, path: str) -> None:
+        tried = re.search(r"\.probe\.partial-(\d+)-", path)
+        if tried and int(tried[1]) != command[0].pid:
+            raylets.setdefault(int(tried[1]), parent_of(int(tried[1])))
+        if len(raylets) == 2:
+            both.set()
+        if method == "PUT" and "/shards/" in path:
+            both.wait(60)
+
+    with nodes_at_work(2) as address:
+        store.fault = watch
+        words = [sys.executable, "-c", RUN, "generate", *JOB, *SPLIT, "--workers", "2", "--out", f"s3://{bucket}/clips"]
+        environment = {**os.environ, **LOOPBACK_ONLY, "RAY_ADDRESS": address}
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+            command.append(run)
+            told = run.communicate(timeout=180)
+    assert run.returncode == 0, told
+    assert len(raylets) == len(set(raylets.values())) == 2 and os.getpid() not in raylets.values()
+    assert_as_in_the_folder(store, bucket, reference)
