@@ -10,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from seqgen.errors import UserError
-from seqgen.remote import OBJECT_STORES, FileFacts, RemotePath
+from seqgen.remote import OBJECT_STORES, RemotePath
 from seqgen.store_errors import StoreError
+from seqgen.store_pages import FileFacts
 
 LOCAL = ("file", "local")
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+)://(.*)", re.DOTALL)

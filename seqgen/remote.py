@@ -16,36 +16,23 @@ import io
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from seqgen.errors import UserError
 from seqgen.store_errors import MOST_WORDS, StoreError, answering
-from seqgen.store_pages import PAGERS, folder_pages
+from seqgen.store_pages import PAGERS, FileFacts, facts_of, folder_pages
 
 # Those where a put is one step, and where a file may be made on condition that there is none. Elsewhere files are put aside and renamed.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # of pyproject.toml
-STAMPS = ("LastModified", "last_modified", "mtime", "modified", "created")  # what drivers call the time of the last change
 READ_AHEAD = 2**23  # bytes
 LIKE_NAMES = re.compile(r"\D*\d*?(?=\d{0,3}(?!\d))")  # what a thousand numbered names have in common: up to the last three digits of their first number
 ONE_PIECE_AT_A_TIME = {"s3": {"max_concurrency": 1}, "s3a": {"max_concurrency": 1}}  # of a large file; s3fs would hold ten of 50 MB
-
-
-class FileFacts(NamedTuple):
-    """Size in bytes, and when it was last changed, in nanoseconds since 1970: in whole seconds, as stores tell it; now, where a store does not."""
-
-    st_size: int
-    st_mtime_ns: int
-
-    @property
-    def st_mtime(self) -> float:
-        return self.st_mtime_ns / 1e9
 
 
 @dataclass(frozen=True, order=True, repr=False)
@@ -119,7 +106,7 @@ class RemotePath:
         return self._kind() == "directory"
 
     def stat(self) -> FileFacts:
-        return _facts(self._ask("info"))
+        return facts_of(self._ask("info"))
 
     def iterdir(self) -> Iterator["RemotePath"]:
         return (self / name for name in self.names())
@@ -150,7 +137,7 @@ class RemotePath:
         for some in alike.values():
             found = self._found(os.path.commonprefix(some))  # noqa: RUF071  (letters are what is meant)
             entries |= {name: found[name] for name in some if name in found}
-        return [_facts(entries[name]) if name in entries else None for name in names]
+        return [facts_of(entries[name]) if name in entries else None for name in names]
 
     def contents(self, names: Sequence[str]) -> list[bytes | None]:
         """Those of files right in this folder, None of those that are not there; all are asked for at once."""
@@ -268,12 +255,6 @@ def _remedy(protocol: str, error: ImportError) -> str:
 def _stem(name: str) -> str:
     """The beginning that a name shares with those of the same thousand."""
     return LIKE_NAMES.match(name)[0]
-
-
-def _facts(entry: dict[str, Any]) -> FileFacts:
-    stamp = next((entry[name] for name in STAMPS if entry.get(name)), None)
-    seconds = stamp.timestamp() if hasattr(stamp, "timestamp") else stamp if isinstance(stamp, float | int) else time.time()
-    return FileFacts(int(entry.get("size") or 0), int(seconds) * 10**9)
 
 
 class _Pieces(io.RawIOBase):

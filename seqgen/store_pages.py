@@ -1,11 +1,31 @@
 """What lies in a store, a page at a time: fsspec's `ls` holds all entries of a folder at once, a gigabyte of a million. Knows the listings of S3 and of Google Cloud
-Storage, which their drivers pass on; other drivers can but be asked for all.
+Storage, which their drivers pass on; other drivers can but be asked for all. And what of a driver's entry for a file is of use.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 PAGE = 1000  # names, the most that S3 gives
+STAMPS = ("LastModified", "last_modified", "mtime", "modified", "created")  # what drivers call the time of the last change
+
+
+class FileFacts(NamedTuple):
+    """Size in bytes, and when it was last changed, in nanoseconds since 1970: in whole seconds, as stores tell it; now, where a store does not."""
+
+    st_size: int
+    st_mtime_ns: int
+
+    @property
+    def st_mtime(self) -> float:
+        return self.st_mtime_ns / 1e9
+
+
+def facts_of(entry: dict[str, Any]) -> FileFacts:
+    """What a driver tells of a file."""
+    stamp = next((entry[name] for name in STAMPS if entry.get(name)), None)
+    seconds = stamp.timestamp() if hasattr(stamp, "timestamp") else stamp if isinstance(stamp, float | int) else time.time()
+    return FileFacts(int(entry.get("size") or 0), int(seconds) * 10**9)
 
 
 def s3_pages(store: Any, bucket: str, prefix: str, delimiter: str) -> Iterator[list[str]]:
