@@ -129,7 +129,7 @@ class RemotePath:
 
     def facts(self, names: Sequence[str]) -> list[FileFacts | None]:
         """Those of files right in this folder, None of what is none; one question for all whose numbers are of the same thousand, as nearly all of a batch in order are.
-        No answer is longer than that thousand: `train-000999` and `train-001000`, asked about at once, would bring nearly all that there is."""
+        Up to 10^6 of them no answer is longer than that thousand: `train-000999` and `train-001000`, asked about at once, would bring nearly all that there is."""
         alike: dict[str, list[str]] = {}
         for name in names:
             alike.setdefault(_stem(name), []).append(name)
@@ -209,7 +209,7 @@ class RemotePath:
                 raise
 
     def remove_tree(self) -> None:
-        """Removes all that lies in this folder, if anything does."""
+        """Removes all files under this folder, if there are any. Entries that some tools make for a folder, without content, may stay."""
         with suppress(FileNotFoundError), self._answering():
             store, folder = self.driver()
             if self.protocol in PAGERS:

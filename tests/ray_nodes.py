@@ -40,7 +40,11 @@ def nodes_at_work(number: int) -> Iterator[str]:
                 yield said.split()[1]
             finally:
                 process.stdin.close()
-                process.wait(timeout=60)
+                try:
+                    process.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
 
 
 def parent_of(pid: int) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 from sequences import CONFIG, OPTIONAL_LABELS, OPTIONAL_PICTURES, ORIGIN, QUALITY, SHARDS, make_meta, make_sequence, write_data_set
 
 from seqgen.config import config_digest
@@ -55,6 +56,13 @@ def assert_same(read: HandSequence, written: HandSequence) -> None:
         assert_same_array(getattr(read, name), getattr(written, name))
     for field in fields(Labels):
         assert_same_array(getattr(read.labels, field.name), getattr(written.labels, field.name))
+
+
+@pytest.mark.parametrize(("quality", "sampling"), [(1, 1), (95, 1), (96, 0), (100, 0)])
+def test_colour_is_at_half_its_width_below_quality_96(quality: int, sampling: int) -> None:
+    """By Pillow's own word: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0."""
+    jpeg = dict(encode_sequence(make_sequence(0), jpeg_quality=quality))["000.rgb.jpg"]
+    assert get_sampling(Image.open(io.BytesIO(jpeg))) == sampling
 
 
 def assert_same_array(read: np.ndarray | None, written: np.ndarray | None) -> None:

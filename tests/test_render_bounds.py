@@ -154,3 +154,20 @@ def test_a_frame_whose_hand_is_wholly_outside_is_the_photo(kind, samples):
         np.testing.assert_allclose(seen.radiance[frame], linear_from_srgb(photo[top : top + 48, left : left + 64] / 255), atol=1e-6)
         np.testing.assert_allclose(seen.flow_px[frame], np.broadcast_to([-2.0, -1.0] if frame < frames - 1 else [0.0, 0.0], (48, 64, 2)), atol=1e-4)
         assert not any(picture[frame].any() for picture in (seen.depth_m, seen.parts, seen.normals, seen.amodal))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frames_box_is_that_of_the_vertices_that_can_be_drawn(kind):
+    """In a perspective camera half of the vertices are behind it; all lie to the upper left of the picture, where a box of pixels is negative."""
+    scene = moved(blob_scene(1, kind, frames=3, size=(64, 48), subdivisions=2, samples=1), np.full((3, 3), [-1.0, -0.9, 0.0]))
+    vertices = scene.surface.vertices_m.copy()
+    vertices[:, ::2, 2] -= 5.0
+    scene = replace(scene, surface=replace(scene.surface, vertices_m=vertices))
+    renderer = WarpRenderer()
+    told = renderer._tell(scene, keep=True)
+    renderer._prepare_vertices(told)
+    ahead = vertices[:, 1::2] if kind == "perspective" else vertices
+    places = scene.camera.project(ahead.astype(float))
+    low, high = np.floor(places.min(1)), np.floor(places.max(1)) + 1
+    assert (high < 0).all()
+    np.testing.assert_array_equal(told.seen.boxes.numpy(), np.concatenate([low, -high], 1))

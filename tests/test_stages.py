@@ -115,7 +115,7 @@ def test_a_turn_is_held_while_a_batch_is_made_and_not_while_it_is_used(sources: 
     assert next(generate_sequences(range(3), noted, config)) is True and not noted.turns.held
 
 
-@pytest.mark.parametrize(("frames", "size", "expected"), [(10, (224, 224), 9), (10, (1000, 250), BATCH_PIXELS // 2_500_000), (10, (4096, 4096), 1)])
+@pytest.mark.parametrize(("frames", "size", "expected"), [(10, (224, 224), 5), (10, (1000, 250), BATCH_PIXELS // 2_500_000), (10, (4096, 4096), 1)])
 def test_large_pictures_are_made_few_at_once(frames: int, size: tuple[int, int], expected: int) -> None:
     assert pictures_at_once(small_config(clip={"frames": frames, "size": size})) == expected
 

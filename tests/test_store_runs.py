@@ -368,5 +368,5 @@ def test_a_separate_cluster_writes_into_a_store_what_one_process_writes_here(sto
             command.append(run)
             told = run.communicate(timeout=180)
     assert run.returncode == 0, told
-    assert len(raylets) == len(set(raylets.values())) == 2 and os.getpid() not in raylets.values()
+    assert len(raylets) == len(set(raylets.values())) == 2 and command[0].pid not in raylets.values()
     assert_as_in_the_folder(store, bucket, reference)

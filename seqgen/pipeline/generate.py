@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from seqgen.render.sensor import Developer
 
 Array = np.ndarray
-BATCH_FRAMES = 320  # of clips whose hands move at once: the more, the fewer steps in Python fall to each; at least one clip
-BATCH_PIXELS = 5_000_000  # of clips whose pictures are made at once, which are all in memory: eight of ten frames of 224 x 224; at least one clip
+BATCH_FRAMES = 160  # of clips whose hands move at once: the more, the fewer steps in Python fall to each; at least one clip
+BATCH_PIXELS = 2_600_000  # of clips whose pictures are made at once, which are all in memory: five of ten frames of 224 x 224; at least one clip
 
 
 @dataclass(frozen=True)

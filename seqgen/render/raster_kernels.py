@@ -91,11 +91,10 @@ PUT
     // a pixel's samples lie less than half a pixel from its centre, so those up to x belong at most to the next pixel
     int bounds[4] = {0x7FFFFFFF, 0x7FFFFFFF, 0x7FFFFFFF, 0x7FFFFFFF};
     for (int i = first; i < last; ++i) {
-        const int x = on_screen[i].x >> SHIFT, y = on_screen[i].y >> SHIFT, beyond = on_screen[i].weight > 0.0f ? 0 : 0x7FFFFFFF;
-        bounds[0] = wp::min(bounds[0], beyond | x);
-        bounds[1] = wp::min(bounds[1], beyond | y);
-        bounds[2] = wp::min(bounds[2], beyond | (-x - 1));
-        bounds[3] = wp::min(bounds[3], beyond | (-y - 1));
+        const bool drawn = on_screen[i].weight > 0.0f;
+        const int x = on_screen[i].x >> SHIFT, y = on_screen[i].y >> SHIFT, reach[4] = {x, y, -x - 1, -y - 1};
+        for (int k = 0; k < 4; ++k)
+            bounds[k] = wp::min(bounds[k], drawn ? reach[k] : 0x7FFFFFFF);
     }
     for (int k = 0; k < 4; ++k)
         wp::atomic_min(boxes, frame, k, bounds[k]);
