@@ -120,6 +120,6 @@ def test_large_pictures_are_made_few_at_once(frames: int, size: tuple[int, int],
     assert pictures_at_once(small_config(clip={"frames": frames, "size": size})) == expected
 
 
-@pytest.mark.parametrize(("frames", "expected"), [(1, 320), (10, 32), (300, 1), (10_000, 1)])
+@pytest.mark.parametrize(("frames", "expected"), [(1, 160), (10, 16), (300, 1), (10_000, 1)])
 def test_long_motions_are_made_few_at_once(frames: int, expected: int) -> None:
     assert motions_at_once(small_config(clip={"frames": frames})) == expected

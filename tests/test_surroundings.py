@@ -27,7 +27,7 @@ from seqgen.files import cache_folder, plain_temporary_folder
 from seqgen.hand.fit import SHIPPED
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.generate import Sources, generate_sequence, open_sources
-from seqgen.pipeline.process import Turns, one_thread, return_memory
+from seqgen.pipeline.process import Turns, keep_memory, one_thread, return_memory
 from seqgen.poses import load_built_in_bank
 
 COMMAND = [sys.executable, "-c", "from seqgen.cli import main; main()"]
@@ -328,21 +328,22 @@ def test_a_fork_does_not_wait_for_a_thread_of_its_parent() -> None:
         pass
 
 
-@pytest.mark.parametrize(("platform", "there", "trimmed"), [("linux", True, [0]), ("linux", False, []), ("win32", True, [])])
-def test_free_memory_goes_back_where_the_c_library_knows_how(platform: str, there: bool, trimmed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("platform", "there", "told"), [("linux", True, [(0,), (-1, 2**28), (-3, 2**25)]), ("linux", False, []), ("win32", True, [])])
+def test_memory_goes_back_and_stays_where_the_c_library_knows_how(platform: str, there: bool, told: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     """glibc, a library without the function, and Windows, where even the question is refused."""
-    asked: list[int] = []
+    asked: list[tuple[int, ...]] = []
 
     def library(name: str | None) -> SimpleNamespace:
         if platform == "win32":
             raise TypeError("argument of type 'NoneType' is not iterable")
-        return SimpleNamespace(**({"malloc_trim": asked.append} if there else {}))
+        return SimpleNamespace(**(dict.fromkeys(("malloc_trim", "mallopt"), lambda *arguments: asked.append(arguments)) if there else {}))
 
     monkeypatch.setattr("seqgen.pipeline.process.ctypes.CDLL", library)
-    with monkeypatch.context() as told:
-        told.setattr("sys.platform", platform)
+    with monkeypatch.context() as here:
+        here.setattr("sys.platform", platform)
         return_memory()
-    assert asked == trimmed
+        keep_memory()
+    assert asked == told
 
 
 # Each alone

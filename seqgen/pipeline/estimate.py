@@ -27,7 +27,7 @@ from seqgen.pipeline.assets import gather_assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import Sources, generate_sequences, motions_at_once, open_sources, pictures_at_once
 from seqgen.pipeline.plan import Portion, ShardPlans, plan_shards
-from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.process import keep_memory, one_thread
 from seqgen.pipeline.run import check_means, num_workers
 from seqgen.places import Place
 
@@ -83,6 +83,7 @@ def estimate_run(
 
 def measure(config: GenerateConfig, sources: Sources, *, seconds: float = MEASURED_S, clock: Callable[[], float] = time.perf_counter) -> Measurement:
     """Clips from all over the data set, for so many seconds or until there are no more. The first is made once before, for what only a first one costs."""
+    keep_memory()  # as workers do
     with one_thread():
         indices = spread(config.sequences)
         at_once = min(CLIPS_AT_ONCE, motions_at_once(config), 4 * pictures_at_once(config))  # large pictures take seconds: fewer of them between two looks at the clock

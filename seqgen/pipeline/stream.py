@@ -23,7 +23,7 @@ from seqgen.errors import UserError
 from seqgen.pipeline.assets import Assets, gather_assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import Sources, generate_sequences, motions_at_once, open_sources, pictures_at_once
-from seqgen.pipeline.process import one_thread
+from seqgen.pipeline.process import keep_memory, one_thread
 from seqgen.readers import reader_options
 from seqgen.render import load_renderer
 from seqgen.splits import SPLITS, SplitName
@@ -64,6 +64,7 @@ class Maker:
         if self._sources is None:
             if get_worker_info() is not None:
                 _check_workers(1, self.config)
+                keep_memory()
             with undisturbed():
                 self._sources = open_sources(self.gather().opened(), self.config)
         return self._sources

@@ -18,7 +18,7 @@ from seqgen.pipeline.assets import Assets
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import open_sources
 from seqgen.pipeline.plan import ShardPlan, make_shard
-from seqgen.pipeline.process import one_thread, return_memory
+from seqgen.pipeline.process import keep_memory, one_thread, return_memory
 from seqgen.places import Place, try_store
 from seqgen.remote import RemotePath
 from seqgen.store_errors import StoreError
@@ -52,6 +52,7 @@ class ShardWorker:
         with one_thread():
             self.sources = open_sources(work.assets.opened(), work.config)
         return_memory()
+        keep_memory()
         here = {**work.run, **describe_machine(work.config.device)}
         if platform_of(here) != platform_of(work.run):  # a node of another kind
             note_run(work.directory, here)

@@ -21,6 +21,7 @@ from seqgen.dataset.sequence import HandSequence
 from seqgen.dataset.shards import write_shard
 from seqgen.pipeline.config import GenerateConfig
 from seqgen.pipeline.generate import MOTION_STAGES, PICTURE_STAGES, STAGES, Sources, motions_at_once, pictures_at_once
+from seqgen.pipeline.process import keep_memory
 
 ENCODE, WRITE = "encode", "write"
 STAGE_NAMES = (*STAGES, ENCODE, WRITE)
@@ -65,6 +66,7 @@ def time_stages(sources: Sources, config: GenerateConfig, *, clips: int, rounds:
     """Clips 0 to `clips` - 1 of a config, `rounds` times, in this process. `watch` is called between stages and does not count."""
     if clips < 1 or rounds < 1:
         raise ValueError(f"{clips} clips and {rounds} rounds: at least one of each")
+    keep_memory()  # as workers do
     with tempfile.TemporaryDirectory(prefix="seqgen-bench-") as folder:
         _round(min(clips, WARM_UP_CLIPS), sources, config, Path(folder), lambda name, before, after: None)
         measured = [_round(clips, sources, config, Path(folder), watch) for _ in range(rounds)]
