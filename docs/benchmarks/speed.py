@@ -234,7 +234,7 @@ NOTES = (
     "with an empty one, which makes the built-in poses, their graphs and the kernels. The system's page cache is as it is in both.",
     "",
     "The machine is a virtual one whose speed drifts by a tenth within hours, in which lines were measured one after the other: default pictures gave 714 frames/s and the",
-    "plain look 1,223 an hour before the figures above, from code as fast (in turns 0.99 to 1.03 of it). Ratios are of one run.",
+    "plain look 1,223 an hour before the figures above, from code as fast (in turns, start-up included, 0.98 to 1.03 times). Ratios are of one run.",
     "",
     "pyrender draws the same scenes in turn with us, fed in two ways, each as fast as we know how; depth and outlines come out as ours, and it is spared gloss,",
     "bumps and all lights but one. By its public interface (`seqgen/render/pyrender_public.py`): one renderer and scene kept, meshes of ready primitives, a",
