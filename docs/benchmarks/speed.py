@@ -244,9 +244,10 @@ NOTES = (
     "thread for each core unless LP_NUM_THREADS says otherwise.",
 )
 NEXT = (
-    "What the next millisecond is spent on: of the render stage two thirds is shading the hand's pixels (the skin's four texels, three corners and the shadow's looks are",
-    "loads, not arithmetic; corner shares worked out in vectors took longer than one by one), a seventh the photo (lists in place of gathers: within two per cent), the",
-    "rest triangles. Image formation is cosine transforms and rounding for the lens and the camera's JPEG. Encoding is Pillow's JPEG and zlib-ng at work: other libraries",
+    "What the next millisecond is spent on: of the render stage with 2 x 2 samples, taken apart by hand, somewhat over two fifths is shading the hand's pixels (the skin's",
+    "four texels, three corners and the shadow's looks are loads, not arithmetic; corner shares worked out in vectors took longer than one by one), a ninth the photo (lists",
+    "in place of gathers: within two per cent), a twelfth telling the kernels of the scene, the rest triangles: pixels, samples, the shadow map. Image formation is cosine",
+    "transforms and rounding for the lens and the camera's JPEG. Encoding is Pillow's JPEG and zlib-ng at work: other libraries",
     "save little (`encoding.md`). A lower `output.jpeg_quality` would save more, and is the user's to choose.",
 )
 
